@@ -1,0 +1,129 @@
+//! How the members of a .deb are compressed (deb(5)).
+
+use std::fmt;
+use std::io::{self, Write};
+use std::str::FromStr;
+
+use bk::{Error, Status};
+
+/// A compression and its level. Written `zstd`, `xz:9`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not compressed.
+    None,
+    /// Read by every dpkg there ever was.
+    Gzip(u32),
+    /// The smallest, at thirty times the time.
+    Xz(u32),
+    /// The fastest; read by dpkg since 1.21.18 (Debian 12) and by Ubuntu's since 18.04.
+    Zstd(i32),
+}
+
+impl Compression {
+    /// What a member's name ends with.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Compression::None => "",
+            Compression::Gzip(_) => ".gz",
+            Compression::Xz(_) => ".xz",
+            Compression::Zstd(_) => ".zst",
+        }
+    }
+
+    /// Compresses what is written to the result; [`Encoder::finish`] ends it.
+    pub fn encode<W: Write>(self, writer: W) -> io::Result<Encoder<W>> {
+        Ok(match self {
+            Compression::None => Encoder::None(writer),
+            Compression::Gzip(level) => Encoder::Gzip(
+                // No name and no time in the header: the same bytes every time.
+                flate2::GzBuilder::new().write(writer, flate2::Compression::new(level)),
+            ),
+            Compression::Xz(level) => {
+                let options = lzma_rust2::XzOptions::with_preset(level);
+                Encoder::Xz(Box::new(lzma_rust2::XzWriter::new(writer, options)?))
+            }
+            Compression::Zstd(level) => Encoder::Zstd(zstd::Encoder::new(writer, level)?),
+        })
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Compression::None => write!(f, "none"),
+            Compression::Gzip(level) => write!(f, "gzip:{level}"),
+            Compression::Xz(level) => write!(f, "xz:{level}"),
+            Compression::Zstd(level) => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (name, level) = text.split_once(':').map_or((text, None), |(n, l)| (n, Some(l)));
+        let level = |default: u32, range: std::ops::RangeInclusive<u32>| match level {
+            None => Ok(default),
+            Some(level) => level.parse().ok().filter(|l| range.contains(l)).ok_or_else(|| {
+                let (from, to) = range.clone().into_inner();
+                Error::new(format!("'{text}' has no level from {from} to {to}"))
+                    .status(Status::Usage)
+            }),
+        };
+        match name {
+            "none" => Ok(Compression::None),
+            // Levels 6 and 3 are the programs' own defaults.
+            "gzip" | "gz" => Ok(Compression::Gzip(level(6, 1..=9)?)),
+            "xz" => Ok(Compression::Xz(level(6, 0..=9)?)),
+            "zstd" | "zst" => Ok(Compression::Zstd(level(3, 1..=19)? as i32)),
+            _ => Err(Error::new(format!("'{}' is no compression", bk::sanitize(text)))
+                .hint("use gzip, xz, zstd or none, with a level as in 'zstd:19'")
+                .status(Status::Usage)),
+        }
+    }
+}
+
+/// A stream being compressed.
+pub enum Encoder<W: Write> {
+    /// See [`Compression::None`].
+    None(W),
+    /// See [`Compression::Gzip`].
+    Gzip(flate2::write::GzEncoder<W>),
+    /// See [`Compression::Xz`].
+    Xz(Box<lzma_rust2::XzWriter<W>>),
+    /// See [`Compression::Zstd`].
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> Encoder<W> {
+    /// Ends the stream and gives the writer back.
+    pub fn finish(self) -> io::Result<W> {
+        match self {
+            Encoder::None(writer) => Ok(writer),
+            Encoder::Gzip(encoder) => encoder.finish(),
+            Encoder::Xz(encoder) => encoder.finish(),
+            Encoder::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Encoder::None(writer) => writer.write(buffer),
+            Encoder::Gzip(encoder) => encoder.write(buffer),
+            Encoder::Xz(encoder) => encoder.write(buffer),
+            Encoder::Zstd(encoder) => encoder.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Encoder::None(writer) => writer.flush(),
+            Encoder::Gzip(encoder) => encoder.flush(),
+            Encoder::Xz(encoder) => encoder.flush(),
+            Encoder::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}

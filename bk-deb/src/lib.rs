@@ -1,0 +1,6 @@
+//! Python packages, and everything they need, as Debian packages; and the Debian formats
+//! themselves, which BuildKit's other tools use from here.
+
+#[cfg(feature = "build")]
+pub mod cli;
+pub mod debian;

@@ -1,0 +1,180 @@
+//! `bk`: finds the longest installed `bk-a-b` for `bk a b c`, and becomes it.
+//!
+//! No argument parser and no configuration here: it should cost what starting a program costs.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// BuildKit's own tools; a test holds these summaries equal to theirs.
+const TOOLS: [(&str, &str); 2] = [
+    ("deb", "Python packages, and everything they need, as Debian packages"),
+    ("repo", "A signed apt repository in a folder"),
+];
+
+/// At most this many leading words can name a command.
+const WORDS: usize = 3;
+
+const HELP: &str = "\
+Usage: bk COMMAND [ARGUMENT]…      run bk-COMMAND
+       bk help COMMAND             open its manual
+       bk doctor                   what the tools would need on this machine and have not
+       bk --list                   the commands there are, with a summary
+       bk --exec-path              the folders they are looked for in
+       bk --version
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let first = arguments.first().and_then(|word| word.to_str());
+    match first {
+        None | Some("--help" | "-h") => show(HELP),
+        Some("--version" | "-V") => show(&format!("bk {}\n", env!("CARGO_PKG_VERSION"))),
+        Some("--list") => show(&list()),
+        Some("--exec-path") => {
+            show(&folders().iter().map(|f| format!("{}\n", f.display())).collect::<String>())
+        }
+        Some("doctor") if find("bk-doctor").is_none() => doctor(),
+        Some("help") => help(&arguments[1..]),
+        _ => launch(&arguments),
+    }
+}
+
+/// A reader that went away is no failure of ours.
+fn show(text: &str) -> ExitCode {
+    drop(std::io::stdout().write_all(text.as_bytes()));
+    ExitCode::SUCCESS
+}
+
+fn fail(code: u8, message: &str, hint: &str) -> ExitCode {
+    let hint = if hint.is_empty() { String::new() } else { format!("  hint: {hint}\n") };
+    drop(std::io::stderr().write_all(format!("bk: {message}\n{hint}").as_bytes()));
+    ExitCode::from(code)
+}
+
+/// Where commands are looked for, the first first.
+fn folders() -> Vec<PathBuf> {
+    let paths = |name| std::env::var_os(name).unwrap_or_default();
+    let own = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
+    std::env::split_paths(&paths("BK_EXEC_PATH"))
+        .chain(own)
+        .chain([PathBuf::from("/usr/libexec/buildkit")])
+        .chain(std::env::split_paths(&paths("PATH")))
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .collect()
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    folders().into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Whether a word can be part of a command's name.
+fn names(word: &OsStr) -> Option<&str> {
+    let word = word.to_str()?;
+    let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let rest = |c: char| first(c) || "+.-".contains(c);
+    (word.starts_with(first) && word.chars().all(rest)).then_some(word)
+}
+
+/// The longest command that the leading words name, and how many words that took.
+fn longest(arguments: &[OsString]) -> Option<(PathBuf, usize)> {
+    let words: Vec<&str> = arguments.iter().take(WORDS).map_while(|word| names(word)).collect();
+    (1..=words.len()).rev().find_map(|n| Some((find(&format!("bk-{}", words[..n].join("-")))?, n)))
+}
+
+fn launch(arguments: &[OsString]) -> ExitCode {
+    let Some((path, used)) = longest(arguments) else { return unknown(&arguments[0]) };
+    let error = Command::new(&path)
+        .arg0(path.file_name().unwrap_or_default())
+        .args(&arguments[used..])
+        .exec();
+    fail(126, &format!("cannot run '{}': {error}", bk::display(&path)), "")
+}
+
+fn unknown(word: &OsStr) -> ExitCode {
+    let word = bk::display(word);
+    let installed = installed();
+    let near = bk::nearest(&word, installed.iter().map(String::as_str));
+    let hint = match near.is_empty() {
+        true => "'bk --list' names the commands there are".to_owned(),
+        false => format!(
+            "the nearest is {}",
+            near.iter().map(|n| format!("'bk {n}'")).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    fail(127, &format!("'{word}' is not a command"), &hint)
+}
+
+/// The names of all `bk-*` there are, without `bk-`.
+fn installed() -> std::collections::BTreeSet<String> {
+    let executable = |path: &Path| {
+        use std::os::unix::fs::PermissionsExt;
+        path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    folders()
+        .iter()
+        .filter_map(|folder| folder.read_dir().ok())
+        .flatten()
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let name = entry.file_name().to_str()?.strip_prefix("bk-")?.to_owned();
+            (names(name.as_ref()).is_some() && !name.contains('.') && executable(&entry.path()))
+                .then_some(name)
+        })
+        .collect()
+}
+
+fn list() -> String {
+    let summary = |name: &str| TOOLS.iter().find(|(n, _)| *n == name).map_or("", |(_, s)| s);
+    installed().iter().map(|name| format!("{name}\t{}\n", summary(name))).collect()
+}
+
+/// Opens the manual; where there is none, the command's own help.
+fn help(words: &[OsString]) -> ExitCode {
+    if words.is_empty() {
+        return show(HELP);
+    }
+    let Some((path, used)) = longest(words) else { return unknown(&words[0]) };
+    // `bk help deb build` is the page bk-deb-build(1), though the program is bk-deb.
+    let named: Vec<&str> = words.iter().map_while(|word| names(word)).collect();
+    let page = format!("bk-{}", named.join("-"));
+    let (none, mut man) = (Stdio::null, Command::new("man"));
+    let known = man.args(["-w", &page]).stdout(none()).stderr(none()).status();
+    let mut command = Command::new("man");
+    if known.is_ok_and(|status| status.success()) {
+        command.arg(page);
+    } else {
+        command = Command::new(&path);
+        command.args(&words[used..]).arg("--help");
+    }
+    let error = command.exec();
+    fail(126, &format!("cannot show the manual: {error}"), "")
+}
+
+/// Asks each of our tools which programs it may run, and says which are not there.
+fn doctor() -> ExitCode {
+    let mut missing = false;
+    for (name, _) in TOOLS {
+        let Some(path) = find(&format!("bk-{name}")) else { continue };
+        let needs = match Command::new(&path).arg("--needs").output() {
+            Ok(output) if output.status.success() => output.stdout,
+            _ => return fail(1, &format!("cannot run '{}'", bk::display(&path)), ""),
+        };
+        for line in String::from_utf8_lossy(&needs).lines() {
+            let mut fields = line.split('\t');
+            let (Some(program), Some(package), Some(what_for)) =
+                (fields.next(), fields.next(), fields.next())
+            else {
+                continue;
+            };
+            let on_path = std::env::var_os("PATH").unwrap_or_default();
+            if !std::env::split_paths(&on_path).any(|folder| folder.join(program).is_file()) {
+                missing = true;
+                show(&format!("bk-{name}\t{program}\t{package}\t{what_for}\n"));
+            }
+        }
+    }
+    ExitCode::from(if missing { 3 } else { 0 })
+}

@@ -1,0 +1,3 @@
+//! Tasks of BuildKit's developers.
+
+fn main() {}
