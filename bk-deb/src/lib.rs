@@ -4,3 +4,5 @@
 #[cfg(feature = "build")]
 pub mod cli;
 pub mod debian;
+#[cfg(feature = "build")]
+pub mod mapping;
