@@ -5,4 +5,8 @@
 pub mod cli;
 pub mod debian;
 #[cfg(feature = "build")]
+pub mod distro;
+#[cfg(feature = "build")]
+pub mod fetch;
+#[cfg(feature = "build")]
 pub mod mapping;

@@ -127,3 +127,17 @@ impl<W: Write> Write for Encoder<W> {
         }
     }
 }
+
+/// Decompresses what its first bytes say it is: gzip, xz, zstd, or nothing known.
+pub fn decode<'a>(mut reader: impl io::BufRead + 'a) -> io::Result<Box<dyn io::Read + 'a>> {
+    let start = reader.fill_buf()?;
+    Ok(if start.starts_with(&[0x1f, 0x8b]) {
+        Box::new(flate2::bufread::MultiGzDecoder::new(reader))
+    } else if start.starts_with(b"\xfd7zXZ\0") {
+        Box::new(lzma_rust2::XzReader::new(reader, true))
+    } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        Box::new(zstd::Decoder::with_buffer(reader)?)
+    } else {
+        Box::new(reader)
+    })
+}

@@ -72,7 +72,7 @@ fn with_release(version: &Version, epoch: u64, release: &[u64]) -> String {
 
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
-    drop(text.write_fmt(arguments));
+    let _ = text.write_fmt(arguments);
 }
 
 /// The Python version that a version of the distribution's package stands for: without epoch,

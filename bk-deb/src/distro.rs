@@ -1,0 +1,205 @@
+//! The packages of the target suite: what is there already, and what it is called.
+
+mod facts;
+mod sources;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bk::{Console, Context, Error, Result};
+use pep508_rs::PackageName;
+
+use crate::debian::version::compare;
+use crate::fetch::Fetch;
+use crate::mapping::name::{self, Names};
+
+/// Which distribution is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// The suite, `bookworm`; this system's if not given.
+    pub suite: Option<String>,
+    /// The archive, `http://MIRROR/debian`; what this system's apt sources say if not given.
+    pub mirror: Option<String>,
+    /// The Debian architecture.
+    pub arch: String,
+}
+
+/// What is known of the packages of a suite.
+pub struct Distro {
+    /// Its code name.
+    pub suite: String,
+    /// One line a package, `name TAB version TAB provides`, sorted by name.
+    packages: String,
+    /// Normalised Python name → binary package, as the suite's dh-python knows them.
+    names: HashMap<String, String>,
+}
+
+impl Distro {
+    /// Reads this system's apt lists, or fetches those of another suite. What is drawn from them is
+    /// kept in `cache`.
+    pub fn load(
+        selection: &Selection,
+        cache: &Path,
+        fetch: &Fetch,
+        console: &Console,
+    ) -> Result<Self> {
+        let own = sources::own_suite();
+        let suite = selection.suite.clone().or(own.clone()).ok_or_else(|| {
+            Error::new("this system does not say which suite it is").hint("say it with --suite")
+        })?;
+        let local = own.as_deref() == Some(&suite) && selection.mirror.is_none();
+        let lists = if local { sources::apt_lists(&suite, &selection.arch) } else { Vec::new() };
+        let facts = match lists.is_empty() {
+            false => facts::from_lists(&suite, &selection.arch, &lists, cache, fetch, console),
+            true => {
+                let mirror =
+                    selection.mirror.clone().or_else(|| sources::mirror(&suite)).ok_or_else(
+                        || {
+                            Error::new("no apt source on this system")
+                                .hint("name an archive with --mirror http://MIRROR/debian")
+                        },
+                    )?;
+                facts::from_mirror(&suite, &selection.arch, &mirror, cache, fetch, console)
+            }
+        };
+        let facts = facts.context(|| format!("cannot read the packages of '{suite}'"))?;
+        Ok(Distro { suite, packages: facts.packages, names: facts.names })
+    }
+
+    /// A distribution with these packages, as `name TAB version TAB provides` lines, and no table
+    /// of names.
+    pub fn from_lines(suite: &str, lines: &[&str]) -> Self {
+        let mut lines = lines.to_vec();
+        lines.sort_unstable();
+        let packages = lines.iter().map(|line| format!("{line}\n")).collect();
+        Distro { suite: suite.to_owned(), packages, names: HashMap::new() }
+    }
+
+    /// The version of a binary package.
+    pub fn version(&self, package: &str) -> Option<&str> {
+        let text = &self.packages;
+        // Binary search over lines: no map of 60,000 packages for the dozens that are asked for.
+        let (mut low, mut high) = (0, text.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            let start = text[..middle].rfind('\n').map_or(0, |at| at + 1).max(low);
+            let end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+            let mut fields = text[start..end].split('\t');
+            let name = fields.next().unwrap_or_default();
+            match name.cmp(package) {
+                std::cmp::Ordering::Equal => return fields.next(),
+                std::cmp::Ordering::Less => low = end + 1,
+                std::cmp::Ordering::Greater => high = start,
+            }
+        }
+        None
+    }
+
+    /// The packages that provide the virtual package `name`.
+    pub fn providers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.packages.lines().filter_map(move |line| {
+            let mut fields = line.splitn(3, '\t');
+            let (package, _, provides) = (fields.next()?, fields.next()?, fields.next()?);
+            let named = |p: &str| p.split(['(', ' ']).next() == Some(name);
+            provides.split(',').any(|p| named(p.trim())).then_some(package)
+        })
+    }
+
+    /// The version of Python that `python3` is, as (3, 11), and in full.
+    pub fn python(&self) -> Option<((u32, u32), String)> {
+        let version = self.version("python3")?;
+        let (major, minor) = numbers(version)?;
+        let full = self.version(&format!("python{major}.{minor}")).unwrap_or(version);
+        Some(((major, minor), full.split(['-', '~', '+']).next()?.to_owned()))
+    }
+
+    /// The version of the C library, as (2, 36).
+    pub fn glibc(&self) -> Option<(u32, u32)> {
+        numbers(self.version("libc6").or_else(|| self.version("libc6.1"))?)
+    }
+
+    /// Whether the suite's dpkg is at least `version`.
+    pub fn dpkg_at_least(&self, version: &str) -> bool {
+        self.version("dpkg").is_some_and(|there| compare(there, version).is_ge())
+    }
+}
+
+/// The first two numbers of a version.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+impl Names for Distro {
+    fn package(&self, python: &PackageName) -> String {
+        let default = name::default(python);
+        let named = self.names.get(python.as_ref());
+        // The table also names packages that are programs first, or gone.
+        if let Some(named) =
+            named.filter(|named| named.starts_with("python3-") && self.version(named).is_some())
+        {
+            return named.clone();
+        }
+        if self.version(&default).is_none()
+            && let Some(package) = self.providers(&default).find(|p| p.starts_with("python3-"))
+        {
+            return package.to_owned();
+        }
+        default
+    }
+
+    fn epoch(&self, package: &str) -> u64 {
+        let version = self.version(package).and_then(|version| version.split_once(':'));
+        version.and_then(|(epoch, _)| epoch.parse().ok()).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distro() -> Distro {
+        let mut distro = Distro::from_lines(
+            "bookworm",
+            &[
+                "python3\t3.11.2-1+b1\t",
+                "python3.11\t3.11.2-6+deb12u6\t",
+                "python3-yaml\t6.0-3+b2\tpython3.11-yaml",
+                "python3-numpy\t1:1.24.2-1+deb12u1\tpython3-numpy-abi9, python3-f2py (= 1:1.24.2-1)",
+                "libc6\t2.36-9+deb12u13\t",
+                "dpkg\t1.21.22\t",
+            ],
+        );
+        distro.names.insert("pyyaml".into(), "python3-yaml".into());
+        distro.names.insert("gone".into(), "python3-gone".into());
+        distro
+    }
+
+    #[test]
+    fn packages_are_found() {
+        let distro = distro();
+        assert_eq!(distro.version("python3-yaml"), Some("6.0-3+b2"));
+        assert_eq!(distro.version("dpkg"), Some("1.21.22"));
+        assert_eq!(distro.version("python3.11"), Some("3.11.2-6+deb12u6"));
+        for missing in ["", "a", "python3-", "zzz", "libc6 "] {
+            assert_eq!(distro.version(missing), None, "{missing}");
+        }
+        assert_eq!(distro.providers("python3-f2py").collect::<Vec<_>>(), ["python3-numpy"]);
+        assert_eq!(distro.python(), Some(((3, 11), "3.11.2".into())));
+        assert_eq!(distro.glibc(), Some((2, 36)));
+        assert!(distro.dpkg_at_least("1.21.18") && !distro.dpkg_at_least("1.22"));
+    }
+
+    #[test]
+    fn names_come_from_the_suite() {
+        let distro = distro();
+        let package = |name: &str| distro.package(&name.parse().unwrap());
+        assert_eq!(package("PyYAML"), "python3-yaml");
+        assert_eq!(package("gone"), "python3-gone");
+        assert_eq!(package("f2py"), "python3-numpy");
+        assert_eq!(package("Flask"), "python3-flask");
+        assert_eq!(distro.epoch("python3-numpy"), 1);
+        assert_eq!(distro.epoch("python3-flask"), 0);
+    }
+}

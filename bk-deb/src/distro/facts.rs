@@ -1,0 +1,373 @@
+//! The few facts that are drawn from a suite's indexes, and kept until these change.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bk::{Cmd, Console, Context, Error, Result, display, file};
+use sha2::{Digest, Sha256};
+
+use crate::debian::compression;
+use crate::debian::control::{Paragraph, field};
+use crate::debian::deb::Deb;
+use crate::debian::version::compare;
+use crate::fetch::Fetch;
+
+/// The first line of a file of facts: another layout gets another number.
+const FORMAT: &str = "bk-deb facts 1";
+/// The facts of all of Debian 12 are 3 MB.
+const FACTS_LIMIT: u64 = 64 << 20;
+/// Debian 12's InRelease has 150 kB.
+const RELEASE_LIMIT: u64 = 16 << 20;
+/// How long a fetched suite is believed before it is asked for again. Debian's own changes four
+/// times a day, a stable one four times a year.
+const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
+/// dh-python's table on a system that has it, and in its package.
+const TABLE: &str = "usr/share/dh-python/dist/cpython3_fallback";
+
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) packages: String,
+    pub(super) names: HashMap<String, String>,
+}
+
+/// What is kept of a package while indexes are read.
+#[derive(Default)]
+struct Entry {
+    version: String,
+    provides: String,
+}
+
+/// What is being drawn from indexes.
+#[derive(Default)]
+struct Draft {
+    packages: BTreeMap<String, Entry>,
+    /// dh-python's package: its place in the archive, and its SHA-256.
+    table: Option<(String, String)>,
+}
+
+/// Draws facts from indexes that apt has fetched and verified.
+pub(super) fn from_lists(
+    suite: &str,
+    arch: &str,
+    lists: &[PathBuf],
+    cache: &Path,
+    fetch: &Fetch,
+    console: &Console,
+) -> Result<Facts> {
+    let mut key = String::new();
+    for list in lists {
+        let about = list.metadata().context(|| format!("cannot read '{}'", display(list)))?;
+        key += &format!(" {}:{}:{}", display(list), about.mtime(), about.size());
+    }
+    let kept = cache.join(format!("{suite}-{arch}.facts"));
+    if let Some(facts) = load(&kept, &key) {
+        return Ok(facts);
+    }
+    console.info(&format!("reading apt's lists of {suite}"));
+    let mut draft = Draft::default();
+    for list in lists {
+        let failed = || format!("cannot read '{}'", display(list));
+        let file = File::open(list).context(failed)?;
+        draft.read(decode(&display(list), file).context(failed)?).context(failed)?;
+    }
+    let own = Path::new("/").join(TABLE);
+    let table = match file::read(&own, RELEASE_LIMIT) {
+        Ok(table) => Some(table),
+        Err(_) => {
+            let mirror = super::sources::mirror(suite);
+            mirror.and_then(|mirror| draft.fetch_table(&mirror, cache, fetch, console))
+        }
+    };
+    draft.finish(table, &kept, &key)
+}
+
+/// Fetches a suite's indexes and draws facts from them.
+pub(super) fn from_mirror(
+    suite: &str,
+    arch: &str,
+    mirror: &str,
+    cache: &Path,
+    fetch: &Fetch,
+    console: &Console,
+) -> Result<Facts> {
+    let place: String =
+        format!("{:x}", Sha256::digest(mirror.as_bytes())).chars().take(12).collect();
+    let kept = cache.join(format!("{suite}-{arch}-{place}.facts"));
+    let age = kept.metadata().and_then(|m| m.modified()).ok().and_then(|m| m.elapsed().ok());
+    if age.is_some_and(|age| age < FRESH)
+        && let Some(facts) = load(&kept, mirror)
+    {
+        return Ok(facts);
+    }
+    let base = format!("{mirror}/dists/{suite}");
+    let fetched = draft_of(&base, arch, cache, fetch, console);
+    let draft = match (fetched, load(&kept, mirror)) {
+        (Ok(draft), _) => draft,
+        (Err(error), Some(facts)) => {
+            console.warn(&format!("using what is known of '{suite}' from before: {error}"));
+            return Ok(facts);
+        }
+        (Err(error), None) => return Err(error),
+    };
+    let table = draft.fetch_table(mirror, cache, fetch, console);
+    draft.finish(table, &kept, mirror)
+}
+
+fn draft_of(
+    base: &str,
+    arch: &str,
+    cache: &Path,
+    fetch: &Fetch,
+    console: &Console,
+) -> Result<Draft> {
+    let signed = fetch.get(&format!("{base}/InRelease"), RELEASE_LIMIT)?.body;
+    verify(&signed, cache, console)?;
+    let release = Paragraph::parse(cleartext(&signed)).context(|| "bad InRelease".into())?;
+    let sums: HashMap<&str, &str> = release
+        .require("SHA256")?
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let (sum, _, name) = (words.next()?, words.next()?, words.next()?);
+            Some((name, sum))
+        })
+        .collect();
+    let components = release.get("Components").unwrap_or("main");
+    let mut draft = Draft::default();
+    // What a system has without its admin's doing: Debian's main, Ubuntu's main and universe.
+    for component in
+        components.split_ascii_whitespace().filter(|c| ["main", "universe"].contains(c))
+    {
+        let index = format!("{component}/binary-{arch}/Packages");
+        let (name, sum) = [".xz", ".gz", ""]
+            .iter()
+            .find_map(|suffix| {
+                let name = format!("{index}{suffix}");
+                sums.get(name.as_str()).map(|sum| (name, *sum))
+            })
+            .ok_or_else(|| {
+                Error::new(format!("'{base}' has no packages for '{arch}' in '{component}'"))
+            })?;
+        file::create_dir(cache)?;
+        let dir = file::TempDir::new_in(cache)?;
+        let path = dir.path().join("Packages");
+        fetch.file(&format!("{base}/{name}"), &path, Some(sum))?;
+        let failed = || format!("cannot read '{base}/{name}'");
+        let file = File::open(&path).context(failed)?;
+        draft.read(decode(&name, file).context(failed)?).context(failed)?;
+    }
+    Ok(draft)
+}
+
+/// The signed text of a message in the cleartext framework (RFC 9580 7).
+fn cleartext(signed: &[u8]) -> &[u8] {
+    let find = |text: &[u8], what: &[u8]| memchr::memmem::find(text, what);
+    if !signed.starts_with(b"-----BEGIN PGP SIGNED MESSAGE-----") {
+        return signed;
+    }
+    let start = find(signed, b"\n\n").map_or(0, |at| at + 2);
+    let end = find(signed, b"\n-----BEGIN PGP SIGNATURE-----").unwrap_or(signed.len());
+    &signed[start.min(end)..end]
+}
+
+/// Checks the signature with gpgv and this system's keyrings, as apt would. A key that is not
+/// known here is a warning: these facts say what exists, nothing of them is run.
+fn verify(signed: &[u8], cache: &Path, console: &Console) -> Result<()> {
+    let keyrings = ["/usr/share/keyrings", "/etc/apt/keyrings", "/etc/apt/trusted.gpg.d"];
+    let is_keyring = |path: &PathBuf| path.extension().is_some_and(|e| e == "gpg");
+    let mut rings: Vec<PathBuf> = keyrings
+        .iter()
+        .filter_map(|dir| std::fs::read_dir(dir).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_keyring)
+        .collect();
+    rings.sort();
+    file::create_dir(cache)?;
+    let dir = file::TempDir::new_in(cache)?;
+    let path = dir.path().join("InRelease");
+    file::write(&path, signed)?;
+    let mut gpgv = Cmd::new("gpgv", console).args(["--status-fd", "1"]);
+    for ring in rings {
+        gpgv = gpgv.arg("--keyring").arg(ring);
+    }
+    let status = match gpgv.arg(&path).output_unchecked() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(_) => String::new(),
+    };
+    let says =
+        |what: &str| status.lines().any(|line| line.starts_with(&format!("[GNUPG:] {what}")));
+    if says("BADSIG") {
+        return Err(Error::new("the signature of InRelease is bad")
+            .hint("the archive was changed on its way: use another --mirror"));
+    }
+    if !says("VALIDSIG") {
+        console.info("the archive's signature was not checked: its key is not on this system");
+    }
+    Ok(())
+}
+
+fn decode<'a>(name: &str, file: impl Read + 'a) -> std::io::Result<Box<dyn BufRead + 'a>> {
+    let reader = BufReader::with_capacity(1 << 16, file);
+    Ok(match name.rsplit('.').next() {
+        Some("lz4") => Box::new(BufReader::new(lz4_flex::frame::FrameDecoder::new(reader))),
+        _ => Box::new(BufReader::with_capacity(1 << 16, compression::decode(reader)?)),
+    })
+}
+
+impl Draft {
+    /// Takes in an index, paragraph by paragraph.
+    fn read(&mut self, mut index: impl BufRead) -> Result<()> {
+        let mut paragraph = Vec::new();
+        loop {
+            let start = paragraph.len();
+            let n = index.read_until(b'\n', &mut paragraph)?;
+            if n == 0 || paragraph[start..] == *b"\n" {
+                self.add(&paragraph);
+                paragraph.clear();
+            }
+            if n == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn add(&mut self, paragraph: &[u8]) {
+        let get = |name| String::from_utf8_lossy(field(paragraph, name).unwrap_or_default());
+        let (package, version) = (get("Package"), get("Version"));
+        let entry = self.packages.entry(package.to_string()).or_default();
+        if package.is_empty() || compare(&version, &entry.version).is_lt() {
+            return;
+        }
+        entry.provides = get("Provides").replace(['\n', '\t'], " ");
+        if package == "dh-python" {
+            self.table = Some((get("Filename").into(), get("SHA256").into()));
+        }
+        entry.version = version.into();
+    }
+
+    /// dh-python's table of names, from its package in the archive.
+    fn fetch_table(
+        &self,
+        mirror: &str,
+        cache: &Path,
+        fetch: &Fetch,
+        console: &Console,
+    ) -> Option<Vec<u8>> {
+        let (place, sha256) = self.table.as_ref()?;
+        let read = || -> Result<Option<Vec<u8>>> {
+            file::create_dir(cache)?;
+            let dir = file::TempDir::new_in(cache)?;
+            let path = dir.path().join("dh-python.deb");
+            fetch.file(&format!("{mirror}/{place}"), &path, Some(sha256))?;
+            let mut table = None;
+            Deb::open(&path)?.data(|entry| {
+                if entry.path_bytes().strip_prefix(b"./") == Some(TABLE.as_bytes()) {
+                    let mut bytes = Vec::new();
+                    entry.take(RELEASE_LIMIT).read_to_end(&mut bytes)?;
+                    table = Some(bytes);
+                }
+                Ok(())
+            })?;
+            Ok(table)
+        };
+        match read() {
+            Ok(table) => table,
+            Err(error) => {
+                console.warn(&format!("without Debian's table of Python names: {error}"));
+                None
+            }
+        }
+    }
+
+    fn finish(mut self, table: Option<Vec<u8>>, kept: &Path, key: &str) -> Result<Facts> {
+        self.packages.remove("");
+        let packages = self
+            .packages
+            .iter()
+            .map(|(name, entry)| format!("{name}\t{}\t{}\n", entry.version, entry.provides))
+            .collect();
+        let facts = Facts { packages, names: names(&table.clone().unwrap_or_default()) };
+        // Without the table they are good for this run only.
+        if table.is_some() {
+            if let Some(dir) = kept.parent() {
+                file::create_dir(dir)?;
+            }
+            let mut names: Vec<_> = facts.names.iter().collect();
+            names.sort();
+            let names: String = names.iter().map(|(a, b)| format!("{a}\t{b}\n")).collect();
+            file::write(kept, format!("{FORMAT}\n{key}\n{}\n{names}", facts.packages))?;
+        }
+        Ok(facts)
+    }
+}
+
+/// dh-python's table: a Python name, a package, and maybe `; MORE`, a line.
+fn names(table: &[u8]) -> HashMap<String, String> {
+    let row = |line: &str| {
+        let (python, package) = line.split(';').next()?.trim().split_once(' ')?;
+        let python: pep508_rs::PackageName = python.parse().ok()?;
+        Some((python.to_string(), package.trim().to_owned()))
+    };
+    String::from_utf8_lossy(table).lines().filter_map(row).collect()
+}
+
+fn load(kept: &Path, key: &str) -> Option<Facts> {
+    let text = String::from_utf8(file::read(kept, FACTS_LIMIT).ok()?).ok()?;
+    let text =
+        text.strip_prefix(FORMAT)?.strip_prefix('\n')?.strip_prefix(key)?.strip_prefix('\n')?;
+    let (packages, names) = text.split_once("\n\n")?;
+    let row = |line: &str| line.split_once('\t').map(|(a, b)| (a.to_owned(), b.to_owned()));
+    Some(Facts {
+        packages: format!("{packages}\n"),
+        names: names.lines().filter_map(row).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_drawn_kept_and_drawn_again_when_the_index_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("x_dists_sid_main_binary-amd64_Packages.gz");
+        let write = |text: &str| {
+            let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut gz, text.as_bytes()).unwrap();
+            file::write(&list, gz.finish().unwrap()).unwrap();
+        };
+        let draw = || {
+            let fetch = Fetch::new(&Console::silent(), true);
+            let lists = [list.clone()];
+            from_lists("sid", "amd64", &lists, dir.path(), &fetch, &Console::silent()).unwrap()
+        };
+        write(
+            "Package: b\nVersion: 1\n\nPackage: a\nVersion: 2\nProvides: c,\n d\n\nPackage: b\nVersion: 3\n",
+        );
+        assert_eq!(draw().packages, "a\t2\tc,  d\nb\t3\t\n");
+        assert_eq!(draw().packages, "a\t2\tc,  d\nb\t3\t\n");
+        write("Package: only\nVersion: 1\n");
+        assert_eq!(draw().packages, "only\t1\t\n");
+    }
+
+    #[test]
+    fn the_table_of_names_is_read() {
+        let names =
+            names(b"PyYAML python3-yaml; PEP386\n\nzope.interface python3-zope.interface\nbad\n");
+        assert_eq!(names["pyyaml"], "python3-yaml");
+        assert_eq!(names["zope-interface"], "python3-zope.interface");
+        assert_eq!(names.len(), 2);
+    }
+
+    #[test]
+    fn the_signed_text_is_found() {
+        let signed = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nA: b\nC: d\n\
+                       -----BEGIN PGP SIGNATURE-----\nx\n-----END PGP SIGNATURE-----\n";
+        assert_eq!(cleartext(signed), b"A: b\nC: d");
+    }
+}
