@@ -1,7 +1,13 @@
 //! The command line of bk-deb.
 
-use bk::{Common, Result, Session, Status, Tool};
+use bk::{Common, Needs, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
+
+use crate::build::Build;
+use crate::contents::Contents;
+use crate::depends::Depends;
+use crate::info::Info;
+use crate::version::Version;
 
 /// Python packages, and everything they need, as Debian packages
 #[derive(Parser)]
@@ -14,14 +20,31 @@ pub struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Build(Box<Build>),
+    Version(Version),
+    Depends(Depends),
+    Info(Info),
+    Contents(Contents),
+}
 
 impl Tool for Cli {
+    const NEEDS: &'static [Needs] = &[
+        Needs { program: "uv", package: "uv (from PyPI)", what_for: "to choose versions fast" },
+        Needs { program: "python3", package: "python3", what_for: "to build wheels of sources" },
+    ];
+
     fn common(&self) -> &Common {
         &self.common
     }
 
-    fn run(self, _session: &mut Session) -> Result<Status> {
-        match self.command {}
+    fn run(self, session: &mut Session) -> Result<Status> {
+        match self.command {
+            Command::Build(command) => command.run(session),
+            Command::Version(command) => command.run(session),
+            Command::Depends(command) => command.run(session),
+            Command::Info(command) => command.run(session),
+            Command::Contents(command) => command.run(session),
+        }
     }
 }

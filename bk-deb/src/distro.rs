@@ -1,16 +1,20 @@
 //! The packages of the target suite: what is there already, and what it is called.
 
 mod facts;
+pub mod shlibs;
 mod sources;
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use bk::{Console, Context, Error, Result};
+use pep440_rs::Version;
 use pep508_rs::PackageName;
 
+use self::shlibs::{Installed, Known, Libraries, Needed};
 use crate::debian::version::compare;
 use crate::fetch::Fetch;
+use crate::mapping;
 use crate::mapping::name::{self, Names};
 
 /// Which distribution is meant.
@@ -75,6 +79,38 @@ impl Distro {
         Distro { suite: suite.to_owned(), packages, names: HashMap::new() }
     }
 
+    /// The same with a table of names: Python's, Debian's.
+    pub fn with_names(mut self, names: &[(&str, &str)]) -> Self {
+        self.names = names.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        self
+    }
+
+    /// The package that has a Python distribution, its version, and Python's idea of that version.
+    ///
+    /// Only what dh-python's table names counts: a package that is merely called the same may be
+    /// something else.
+    pub fn installed(&self, python: &PackageName) -> Option<(String, String, Version)> {
+        let package = match python.as_ref() {
+            // The table means what programs import; the distribution of that name is another one.
+            "setuptools" => "python3-setuptools",
+            name => self.names.get(name)?,
+        };
+        let there = self.version(package)?;
+        Some((package.to_owned(), there.to_owned(), mapping::version::python(there)?))
+    }
+
+    /// All distributions that [`Distro::installed`] finds, sorted by name.
+    pub fn all_installed(&self) -> Vec<(PackageName, Version)> {
+        let mut names: Vec<&String> = self.names.keys().collect();
+        names.sort();
+        let found = names.into_iter().filter_map(|name| {
+            let name: PackageName = name.parse().ok()?;
+            let (_, _, version) = self.installed(&name)?;
+            Some((name, version))
+        });
+        found.collect()
+    }
+
     /// The version of a binary package.
     pub fn version(&self, package: &str) -> Option<&str> {
         let text = &self.packages;
@@ -118,9 +154,32 @@ impl Distro {
         numbers(self.version("libc6").or_else(|| self.version("libc6.1"))?)
     }
 
+    /// Where its shared libraries come from: dpkg's own files if this system is of the suite, and
+    /// what is known of all suites.
+    pub fn libraries(&self, arch: &str) -> Result<Box<dyn Libraries>> {
+        let admin = Path::new("/var/lib/dpkg/info");
+        let own = sources::own_suite().as_deref() == Some(&self.suite) && admin.is_dir();
+        if !own || arch != crate::target::own_arch() {
+            return Ok(Box::new(Known));
+        }
+        Ok(Box::new(OwnThenKnown(Installed::new(admin, arch)?)))
+    }
+
     /// Whether the suite's dpkg is at least `version`.
     pub fn dpkg_at_least(&self, version: &str) -> bool {
         self.version("dpkg").is_some_and(|there| compare(there, version).is_ge())
+    }
+}
+
+/// A library that is not installed here may be one that is known.
+struct OwnThenKnown(Installed);
+
+impl Libraries for OwnThenKnown {
+    fn depends(&self, needed: &Needed) -> Result<Option<Vec<String>>> {
+        match self.0.depends(needed)? {
+            None => Known.depends(needed),
+            found => Ok(found),
+        }
     }
 }
 

@@ -191,6 +191,19 @@ pub fn path_of(url: &str) -> Option<PathBuf> {
     (!url.contains("://")).then(|| PathBuf::from(url))
 }
 
+/// The `file:` address of an absolute path.
+pub fn url_of(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let encode = |&byte: &u8| match byte {
+        // RFC 3986 2.3, and the slash.
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    format!("file://{}", path.as_os_str().as_bytes().iter().map(encode).collect::<String>())
+}
+
 /// RFC 3986 2.1.
 pub fn percent_decode(text: &str) -> String {
     let (mut out, mut bytes) = (Vec::new(), text.bytes());
@@ -239,6 +252,7 @@ mod tests {
         assert_eq!(path_of("file:///a%20b"), Some("/a b".into()));
         assert_eq!(path_of("wheels/x.whl"), Some("wheels/x.whl".into()));
         assert_eq!(path_of("https://x/y"), None);
+        assert_eq!(url_of(Path::new("/a b+c/é")), "file:///a%20b%2Bc/%C3%A9");
         assert_eq!(shown("https://me:secret@host/x@y"), "https://host/x@y");
         assert_eq!(percent_decode("%zz%4"), "%zz%4");
     }

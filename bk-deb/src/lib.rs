@@ -1,12 +1,35 @@
 //! Python packages, and everything they need, as Debian packages; and the Debian formats
 //! themselves, which BuildKit's other tools use from here.
 
+pub mod debian;
+
+#[cfg(feature = "build")]
+mod build;
 #[cfg(feature = "build")]
 pub mod cli;
-pub mod debian;
+#[cfg(feature = "build")]
+mod contents;
+#[cfg(feature = "build")]
+pub mod convert;
+#[cfg(feature = "build")]
+mod depends;
 #[cfg(feature = "build")]
 pub mod distro;
 #[cfg(feature = "build")]
+pub mod elf;
+#[cfg(feature = "build")]
 pub mod fetch;
 #[cfg(feature = "build")]
+pub mod graph;
+#[cfg(feature = "build")]
+mod info;
+#[cfg(feature = "build")]
 pub mod mapping;
+#[cfg(feature = "build")]
+pub mod python;
+#[cfg(feature = "build")]
+pub mod supply;
+#[cfg(feature = "build")]
+pub mod target;
+#[cfg(feature = "build")]
+mod version;

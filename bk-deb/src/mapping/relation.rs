@@ -3,6 +3,7 @@
 use pep440_rs::{Operator, Prerelease, Version, VersionSpecifier, VersionSpecifiers};
 
 use super::version::{debian, stripped};
+use crate::debian::version::compare;
 
 /// The relations that hold the package `name` within `specifiers`; one bare name if there are
 /// none. `epoch` is the distribution's, see [`debian`].
@@ -104,10 +105,24 @@ fn after(version: &Version, epoch: u64) -> String {
     format!("{}~", debian(&next, epoch))
 }
 
+/// Whether a package of this version meets relations that [`relations`] wrote.
+pub fn satisfied(relations: &[String], version: &str) -> bool {
+    let holds = |alternative: &str| {
+        let bound = alternative.split_once(" (").and_then(|(_, rest)| rest.strip_suffix(')'));
+        let Some((op, bound)) = bound.and_then(|bound| bound.split_once(' ')) else { return true };
+        let order = compare(version, bound);
+        match op {
+            ">=" => order.is_ge(),
+            "<<" => order.is_lt(),
+            _ => false,
+        }
+    };
+    relations.iter().all(|relation| relation.split(" | ").any(holds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::debian::version::compare;
     use proptest::prelude::*;
 
     fn written(specifiers: &str) -> String {
@@ -138,26 +153,6 @@ mod tests {
             relations("x", &specifiers, 1, Some(&resolved)).join(", "),
             "x (>= 1:1.0.0), x (<< 1:1.0.0+post)"
         );
-    }
-
-    /// dpkg's verdict on one relation list.
-    fn satisfied(relations: &[String], version: &str) -> bool {
-        let holds = |alternative: &str| {
-            let (op, bound) = alternative
-                .split_once(" (")
-                .unwrap()
-                .1
-                .trim_end_matches(')')
-                .split_once(' ')
-                .unwrap();
-            let order = compare(version, bound);
-            match op {
-                ">=" => order.is_ge(),
-                "<<" => order.is_lt(),
-                _ => panic!("{op}"),
-            }
-        };
-        relations.iter().all(|r| !r.contains('(') || r.split(" | ").any(holds))
     }
 
     proptest! {

@@ -1,0 +1,227 @@
+//! Getting the wheels: what is named is found out, what is chosen is fetched or built.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use bk::{Console, Context, Error, Result, display, sanitize};
+use pep440_rs::VersionSpecifiers;
+use pep508_rs::{ExtraName, PackageName, Requirement, VerbatimUrl, VersionOrUrl};
+use sha2::{Digest, Sha256};
+
+use crate::fetch::{Fetch, path_of, shown, url_of};
+use crate::graph::Loaded;
+use crate::python::lock::{File, Locked};
+use crate::python::requirement::{Wanted, requirement};
+use crate::python::source;
+use crate::python::wheel::{SIZE_LIMIT, Wheel};
+use crate::target::Target;
+
+/// Where wheels come from and are kept.
+pub struct Supply<'a> {
+    /// The network.
+    pub fetch: &'a Fetch,
+    /// What is built for.
+    pub target: &'a Target,
+    /// The cache, `wheels/` and `built/` in it.
+    pub folder: &'a Path,
+    /// The SHA-256 sums that files may have, where the user said so.
+    pub hashes: &'a HashMap<PackageName, Vec<String>>,
+    /// For what is being done.
+    pub console: &'a Console,
+}
+
+/// Something asked for, by name.
+#[derive(Clone)]
+pub struct Root {
+    /// As a requirement.
+    pub requirement: Requirement,
+    /// Its wheel, if it was given as a file or a folder.
+    pub locked: Option<Locked>,
+}
+
+impl Supply<'_> {
+    /// Finds out the name of what is asked for; None if its marker does not hold for the target.
+    pub fn root(&self, wanted: &Wanted) -> Result<Option<Root>> {
+        let (path, extras) = match wanted {
+            Wanted::Requirement(r) if !r.evaluate_markers(self.target.markers(), &[]) => {
+                self.console.info(&format!("'{r}' does not apply to the target"));
+                return Ok(None);
+            }
+            Wanted::Requirement(requirement) => {
+                let requirement = (**requirement).clone();
+                return Ok(Some(Root { requirement, locked: None }));
+            }
+            Wanted::Path(path, extras) => (path, extras),
+        };
+        let path = path.canonicalize().context(|| format!("cannot open '{}'", display(path)))?;
+        let wheel = match path.extension().and_then(|e| e.to_str()) {
+            Some("whl") => path,
+            _ => self.built(&path, &display(&path))?,
+        };
+        self.root_of(&wheel, extras).map(Some)
+    }
+
+    fn root_of(&self, wheel: &Path, extras: &[ExtraName]) -> Result<Root> {
+        let opened = Wheel::open(wheel, SIZE_LIMIT)?;
+        let failed = || format!("cannot use the wheel '{}'", display(wheel));
+        let name: PackageName = opened.metadata.name.parse().context(failed)?;
+        let version = opened.metadata.version.parse().context(failed)?;
+        let url = VerbatimUrl::parse_url(url_of(wheel)).context(failed)?;
+        let requirement = Requirement {
+            name: name.clone(),
+            extras: extras.to_vec(),
+            version_or_url: Some(VersionOrUrl::Url(url)),
+            marker: Default::default(),
+            origin: None,
+        };
+        let file = File {
+            name: wheel.file_name().map(display).unwrap_or_default(),
+            url: display(wheel),
+            sha256: None,
+        };
+        let locked = Some(Locked { name, version, wheels: vec![file], sdist: None });
+        Ok(Root { requirement, locked })
+    }
+
+    /// Gets a chosen distribution's wheel and reads what it requires.
+    pub fn load(&self, locked: &Locked) -> Result<Loaded> {
+        let wheel = match locked.wheel(self.target) {
+            Some(file) => {
+                self.check(locked, file)?;
+                self.file(file)?
+            }
+            None => self.source_wheel(locked)?,
+        };
+        let opened = Wheel::open(&wheel, SIZE_LIMIT)?;
+        let metadata = &opened.metadata;
+        let python = format!("{}.0", self.target.python_version());
+        if let Some(required) = &metadata.requires_python {
+            let specifiers: VersionSpecifiers = match required.parse() {
+                Ok(specifiers) => specifiers,
+                // Written before PEP 440 was strict: pip lets it pass, too.
+                Err(_) => VersionSpecifiers::empty(),
+            };
+            let full = self.target.markers().python_full_version().version.clone();
+            if !specifiers.contains(&full) {
+                return Err(Error::new(format!(
+                    "'{} {}' requires Python {}, but the target has {full}",
+                    locked.name,
+                    locked.version,
+                    sanitize(required)
+                ))
+                .hint(format!(
+                    "ask for a version that runs on Python {python}, or give --python"
+                )));
+            }
+        }
+        let requires: Result<Vec<Requirement>> = metadata
+            .requires_dist
+            .iter()
+            .map(|text| requirement(text).context(|| format!("bad METADATA of '{}'", locked.name)))
+            .collect();
+        Ok(Loaded { wheel, requires: requires? })
+    }
+
+    /// Holds a file against the hashes the user gave.
+    fn check(&self, locked: &Locked, file: &File) -> Result<()> {
+        let Some(allowed) = self.hashes.get(&locked.name) else { return Ok(()) };
+        let found = match (&file.sha256, path_of(&file.url)) {
+            (Some(known), _) => known.clone(),
+            (None, Some(path)) => sha256(&path)?,
+            (None, None) => {
+                let path = self.file(file)?;
+                sha256(&path)?
+            }
+        };
+        if allowed.iter().any(|a| a.eq_ignore_ascii_case(&found)) {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "'{}' has the SHA-256 {found}, which the requirements do not allow",
+            sanitize(&file.name)
+        ))
+        .hint("make the requirements file anew if the release is to be trusted"))
+    }
+
+    /// The file on this machine; fetched unless it is there.
+    fn file(&self, file: &File) -> Result<PathBuf> {
+        if let Some(path) = path_of(&file.url) {
+            if let Some(expected) = &file.sha256
+                && !sha256(&path)?.eq_ignore_ascii_case(expected)
+            {
+                return Err(Error::new(format!(
+                    "'{}' is not the file that was locked",
+                    display(&path)
+                ))
+                .hint("make the lock anew, or put the right file there"));
+            }
+            return Ok(path);
+        }
+        // A name from an index is one name in one folder.
+        if file.name.contains('/') || file.name.starts_with('.') || file.name.is_empty() {
+            return Err(Error::new(format!("'{}' is no file name", sanitize(&file.name))));
+        }
+        let key = match &file.sha256 {
+            Some(sha256) if sha256.bytes().all(|b| b.is_ascii_hexdigit()) => sha256.to_lowercase(),
+            _ => hex(&file.url),
+        };
+        let path = self.folder.join("wheels").join(key).join(&file.name);
+        if !path.exists() {
+            self.console.info(&format!("fetching {}", shown(&file.url)));
+        }
+        self.fetch.file(&file.url, &path, file.sha256.as_deref())?;
+        Ok(path)
+    }
+
+    fn source_wheel(&self, locked: &Locked) -> Result<PathBuf> {
+        let sdist = locked.sdist.as_ref().ok_or_else(|| {
+            Error::new(format!(
+                "no wheel of '{} {}' runs on Python {} on {}, and its source is not published",
+                locked.name,
+                locked.version,
+                self.target.python_version(),
+                self.target.arch
+            ))
+            .hint("ask for another version, or for another target with --python or --arch")
+        })?;
+        self.check(locked, sdist)?;
+        let path = self.file(sdist)?;
+        self.built(&path, sdist.sha256.as_deref().unwrap_or(&sdist.url))
+    }
+
+    /// Builds a wheel of a source. That of an archive is built once; a folder's may have changed.
+    fn built(&self, source: &Path, key: &str) -> Result<PathBuf> {
+        let version = self.target.python_version();
+        let out = self.folder.join("built").join(hex(&format!("{key} {version}")));
+        if source.is_file() {
+            let there = std::fs::read_dir(&out).into_iter().flatten().filter_map(Result::ok);
+            let mut wheels =
+                there.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "whl"));
+            let newer = |wheel: &PathBuf| {
+                let time = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
+                time(wheel) >= time(source)
+            };
+            if let Some(wheel) = wheels.find(newer) {
+                return Ok(wheel);
+            }
+        }
+        let progress = self.console.progress(&format!("building a wheel of {key}"), 0);
+        let wheel = source::build(source, &version, &out, self.console);
+        drop(progress);
+        wheel
+    }
+}
+
+/// A short name for a long key.
+fn hex(key: &str) -> String {
+    // 128 of SHA-256's bits: no two of a cache's keys will meet.
+    format!("{:x}", Sha256::digest(key.as_bytes())).chars().take(32).collect()
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let failed = || format!("cannot read '{}'", display(path));
+    let mut file = std::fs::File::open(path).context(failed)?;
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash).context(failed)?;
+    Ok(format!("{:x}", hash.finalize()))
+}
