@@ -49,7 +49,7 @@ pub struct Indexes {
 impl Wish {
     /// Adds an argument of the command line: a path that exists, or a requirement.
     pub fn add(&mut self, argument: &str) -> Result<()> {
-        let wanted = parse(argument, Path::new("."))?;
+        let wanted = parse(argument, Path::new(""))?;
         self.wanted.push(wanted);
         Ok(())
     }

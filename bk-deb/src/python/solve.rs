@@ -86,7 +86,7 @@ impl Problem<'_> {
             uv = uv.arg("--no-deps");
         }
         uv = self.indexes(uv);
-        uv.output_with(lines(self.requirements).as_bytes()).map_err(explain)?;
+        uv.output_with(lines(self.requirements).as_bytes()).map_err(|e| self.explain(e))?;
         let text = file::read(&lock, 64 << 20)?;
         lock::pylock(&String::from_utf8_lossy(&text), dir.path(), self.target)
     }
@@ -111,8 +111,9 @@ impl Problem<'_> {
         }
         pip = self.indexes(pip).arg("--");
         let output = pip.args(self.requirements.iter().map(|r| r.to_string())).output();
-        let report: serde_json::Value = serde_json::from_slice(&output.map_err(explain)?)
-            .context(|| "cannot read pip's report".into())?;
+        let report: serde_json::Value =
+            serde_json::from_slice(&output.map_err(|e| self.explain(e))?)
+                .context(|| "cannot read pip's report".into())?;
         let installs = report["install"].as_array().map(Vec::as_slice).unwrap_or_default();
         installs.iter().map(installed).collect::<Result<_>>()
     }
@@ -130,7 +131,43 @@ impl Problem<'_> {
         }
         if self.indexes.no_index { cmd.arg("--no-index") } else { cmd }
     }
+
+    /// What the resolver said, with what was asked for and what can be done about it.
+    fn explain(&self, error: Error) -> Error {
+        let wanted: Vec<String> = self.requirements.iter().map(|r| format!("'{r}'")).collect();
+        let failed = format!("cannot choose versions for {}", wanted.join(", "));
+        // Its own words come last; the command that said them is of no use here.
+        let Some(said) = error.causes().last().cloned() else { return error.context(failed) };
+        let has = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
+        let said_only = Error::new(said.clone()).context(failed);
+        if has(&NETWORK) {
+            let hint = "try again, or use --find-links DIR --no-index";
+            return said_only.hint(hint).status(Status::Temporary);
+        }
+        said_only.hint(match has(&MISSING) {
+            true => "check its name and version, and the index (--index-url, --find-links)",
+            false => "loosen a requirement, or build in two calls what need not go together",
+        })
+    }
 }
+
+/// How uv and pip say that the network failed them.
+const NETWORK: [&str; 7] = [
+    "error sending request",
+    "dns error",
+    "Failed to fetch",
+    "Temporary failure",
+    "Connection refused",
+    "Max retries",
+    "timed out",
+];
+
+/// How they say that there is no such thing.
+const MISSING: [&str; 3] = [
+    "was not found in the package registry",
+    "was not found in the provided package locations",
+    "No matching distribution",
+];
 
 /// One entry of pip's installation report.
 fn installed(entry: &serde_json::Value) -> Result<Locked> {
@@ -149,41 +186,4 @@ fn installed(entry: &serde_json::Value) -> Result<Locked> {
         wheels: if wheel { vec![file.clone()] } else { Vec::new() },
         sdist: (!wheel).then_some(file),
     })
-}
-
-/// What the resolver said, with what can be done about it.
-fn explain(error: Error) -> Error {
-    let said = error.to_string();
-    let network = [
-        "error sending request",
-        "dns error",
-        "Failed to fetch",
-        "Temporary failure",
-        "Connection refused",
-        "Max retries",
-        "timed out",
-    ];
-    if network.iter().any(|sign| said.contains(sign)) {
-        return error
-            .context("cannot reach the Python index")
-            .hint("try again, or use --find-links DIR --no-index")
-            .status(Status::Temporary);
-    }
-    let missing = [
-        "was not found in the package registry",
-        "No matching distribution",
-        "was not found in the provided package locations",
-    ];
-    let (message, hint) = if missing.iter().any(|sign| said.contains(sign)) {
-        (
-            "a package is not to be had",
-            "check its name and version, and the index (--index-url, --find-links)",
-        )
-    } else {
-        (
-            "no set of versions does",
-            "loosen a requirement, or build in two calls what need not go together",
-        )
-    };
-    error.context(message).hint(hint)
 }

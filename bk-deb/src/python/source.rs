@@ -28,14 +28,14 @@ pub fn build(source: &Path, version: &str, out: &Path, console: &Console) -> Res
     let dir = file::TempDir::new_in(out)?;
     let cmd = if which::which("uv").is_ok() {
         Cmd::new("uv", console)
-            .args(["build", "--wheel", "--no-python-downloads", "--quiet", "--out-dir"])
+            .args(["build", "--wheel", "--no-python-downloads", "--out-dir"])
             .arg(dir.path())
             .arg("--python")
             .arg(&python)
             .arg(source)
     } else {
         Cmd::new(&python, console)
-            .args(["-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir"])
+            .args(["-m", "pip", "wheel", "--no-deps", "--wheel-dir"])
             .arg(dir.path())
             .arg(source)
     };
