@@ -122,10 +122,19 @@ impl Target {
         (self.glibc.0, self.glibc.1).ge(&(2, minor)).then(|| self.glibc.1.saturating_sub(minor))
     }
 
-    /// What uv calls this platform.
+    /// What uv calls this platform: it knows some C libraries of two machines by name.
     pub(crate) fn uv_platform(&self) -> String {
         let machine = machine(&self.arch).unwrap_or("x86_64");
-        format!("{machine}-manylinux_{}_{}", self.glibc.0, self.glibc.1)
+        let known = match self.glibc.1 {
+            ..28 => 17,
+            28..31 => 28,
+            newer => newer.min(40),
+        };
+        match machine {
+            "x86_64" | "aarch64" => format!("{machine}-manylinux_2_{known}"),
+            "riscv64" => "riscv64-unknown-linux".into(),
+            _ => "linux".into(),
+        }
     }
 
     /// The Python as `3.11`.
