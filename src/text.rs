@@ -14,13 +14,15 @@ pub fn display(name: impl AsRef<OsStr>) -> String {
 
 /// The known names that are most like `name`, the likeliest first; at most three.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut scored: Vec<(f64, &str)> = known
+    // One slip of the pen (a letter more, less, other, or two swapped), and one more for each four
+    // letters.
+    let most = 1 + name.chars().count() / 4;
+    let mut scored: Vec<(usize, &str)> = known
         .into_iter()
-        // 0.7 keeps transpositions and missing letters, and drops strangers (git uses a like cut).
-        .map(|k| (strsim::jaro_winkler(name, k), k))
-        .filter(|(score, _)| *score > 0.7)
+        .map(|k| (strsim::damerau_levenshtein(name, k), k))
+        .filter(|(slips, _)| *slips <= most)
         .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    scored.sort();
     scored.into_iter().take(3).map(|(_, k)| k).collect()
 }
 
@@ -31,6 +33,7 @@ mod tests {
     #[test]
     fn nearest_finds_the_slip_of_the_pen() {
         assert_eq!(nearest("biuld", ["build", "info", "contents"]), ["build"]);
+        assert_eq!(nearest("dbe", ["deb", "repo"]), ["deb"]);
         assert!(nearest("zzz", ["build", "info"]).is_empty());
     }
 
