@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bk::{Error, Result};
-use clap::Command;
+use clap::builder::PossibleValue;
+use clap::{Arg, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
@@ -11,6 +12,10 @@ use crate::{man, tools, workspace};
 
 /// The heading of the options every tool has.
 const COMMON: &str = "Common options";
+
+/// The date of the pages: the day of the release, or before the first one, of its beginning. Not the
+/// day they are generated, so that the same help gives the same page.
+const DATE: &str = "2026-11-22";
 
 /// Pages that are written by hand.
 pub const BY_HAND: [&str; 3] = ["bk.1", "bk-stream.7", "bk.yaml.5"];
@@ -68,7 +73,7 @@ fn add(command: &Command, above: &[&str], pages: &mut BTreeMap<String, String>) 
 
 fn page(command: &Command, above: &[&str]) -> Result<String> {
     let mut text = Vec::new();
-    let mut shown = command.clone();
+    let mut shown = command.clone().mut_args(values);
     if !above.is_empty() {
         // Said once, on the tool's own page.
         shown = shown.mut_args(|arg| match arg.get_help_heading() {
@@ -76,10 +81,8 @@ fn page(command: &Command, above: &[&str]) -> Result<String> {
             _ => arg,
         });
     }
-    let man = Man::new(shown.clone())
-        .source(concat!("BuildKit ", env!("CARGO_PKG_VERSION")))
-        .manual("BuildKit");
-    man.render_title(&mut text)?;
+    title(&shown).to_writer(&mut text)?;
+    let man = Man::new(shown.clone());
     man.render_name_section(&mut text)?;
     synopsis(&mut shown).to_writer(&mut text)?;
     man.render_description_section(&mut text)?;
@@ -105,8 +108,37 @@ fn page(command: &Command, above: &[&str]) -> Result<String> {
     sections(&after.map(ToString::to_string).unwrap_or_default()).to_writer(&mut text)?;
     see_also(&shown, above).to_writer(&mut text)?;
     let text = String::from_utf8(text)?;
+    // Each section brings this anew, though no line of ours uses it.
+    let preamble = |line: &&str| line.starts_with(".ie \\n(.g ") || line.starts_with(".el .ds Aq ");
     // Blanks at the end of a line mean nothing to a reader, and something to mandoc.
-    Ok(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
+    let lines = text.lines().filter(|line| !preamble(line)).map(str::trim_end);
+    Ok(lines.map(|line| format!("{line}\n")).collect())
+}
+
+/// Tells the values an option can have in its help, which takes a line instead of a list.
+fn values(arg: Arg) -> Arg {
+    let values = arg.get_possible_values();
+    let visible = values.iter().filter(|value| !value.is_hide_set());
+    if values.is_empty() || arg.is_hide_possible_values_set() || visible.clone().any(told) {
+        return arg;
+    }
+    let names: Vec<&str> = visible.map(PossibleValue::get_name).collect();
+    let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+    let help = format!("{help} [one of: {}]", names.join(", "));
+    arg.long_help(help).hide_possible_values(true)
+}
+
+/// Whether a value has a help of its own.
+fn told(value: &PossibleValue) -> bool {
+    value.get_help().is_some()
+}
+
+fn title(command: &Command) -> Roff {
+    let name = command.get_display_name().unwrap_or(command.get_name()).to_uppercase();
+    let mut roff = Roff::new();
+    let version = concat!("BuildKit ", env!("CARGO_PKG_VERSION"));
+    roff.control("TH", [name.as_str(), "1", DATE, version, "BuildKit"]);
+    roff
 }
 
 fn synopsis(command: &mut Command) -> Roff {
