@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use bk::{Console, Context, Error, Result, display};
 use rustix::process::{Pid, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::process;
 
@@ -58,25 +56,36 @@ fn mirrors(suite: &str) -> Result<Vec<String>> {
     }
 }
 
-/// The root that has to go when a signal comes.
-static ROOT: Mutex<Option<PathBuf>> = Mutex::new(None);
-
 /// A Debian root; dropped, or ended by a signal, it is removed with all that runs in it.
 pub struct Machine {
     root: PathBuf,
+    _cleanup: bk::Cleanup,
 }
 
 impl Machine {
     /// Unpacks the tarball into a new folder in `dir`.
     pub fn unpack(tarball: &Path, dir: &Path, console: &Console) -> Result<Self> {
-        let root = dir.join("root");
+        let root = dir.canonicalize()?.join("root");
+        let doomed = root.clone();
+        let cleanup = bk::Cleanup::new(move || {
+            if let Err(error) = remove(&doomed, true) {
+                eprintln!("xtask: {error}");
+            }
+        });
         // Left by a run that was killed.
-        remove(&root)?;
+        remove(&root, false)?;
         bk::file::create_dir(&root)?;
-        watch_signals(&root)?;
-        let machine = Machine { root: root.canonicalize()? };
-        bk::Cmd::new("tar", console)
-            .args(["--extract", "--numeric-owner", "--xattrs", "--file"])
+        let machine = Machine { root, _cleanup: cleanup };
+        bk::Cmd::new("setpriv", console)
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "tar",
+                "--extract",
+                "--numeric-owner",
+                "--xattrs",
+                "--file",
+            ])
             .arg(tarball)
             .arg("--directory")
             .arg(&machine.root)
@@ -180,54 +189,50 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.root) {
+        if let Err(error) = remove(&self.root, false) {
             eprintln!("xtask: {error}");
         }
     }
 }
 
-/// Ends what runs in the root, and removes it.
-fn remove(root: &Path) -> Result<()> {
-    let Ok(root) = root.canonicalize() else { return Ok(()) };
-    // A process that was being started as we looked is found the next time.
-    for _ in 0..50 {
-        let inside = processes(&root);
-        if inside.is_empty() {
-            break;
-        }
-        for pid in inside {
+/// Ends what runs in the root, and our own children if need be, and removes the root.
+fn remove(root: &Path, children: bool) -> Result<()> {
+    if !root.exists() {
+        return Ok(());
+    }
+    let mut tries = 0;
+    loop {
+        for pid in processes(root, children) {
+            // It may have ended by itself.
             let _gone = rustix::process::kill_process(pid, Signal::KILL);
         }
-        std::thread::sleep(Duration::from_millis(20));
+        match std::fs::remove_dir_all(root) {
+            Ok(()) => return Ok(()),
+            // What was killed may write until the kernel has ended it: two seconds are plenty.
+            Err(_) if tries < 100 => std::thread::sleep(Duration::from_millis(20)),
+            Err(error) => {
+                return Err(
+                    Error::from(error).context(format!("cannot remove '{}'", display(root)))
+                );
+            }
+        }
+        tries += 1;
     }
-    std::fs::remove_dir_all(&root).context(|| format!("cannot remove '{}'", display(&root)))
 }
 
-/// The processes whose root is this folder.
-fn processes(root: &Path) -> Vec<Pid> {
+/// The processes whose root is this folder, and those we started.
+fn processes(root: &Path, children: bool) -> Vec<Pid> {
     let entries = Path::new("/proc").read_dir().into_iter().flatten().flatten();
+    let own = std::process::id().to_string();
     let pid = |entry: std::fs::DirEntry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let inside = std::fs::read_link(entry.path().join("root")).is_ok_and(|link| link == root);
-        inside.then(|| Pid::from_raw(pid)).flatten()
+        // proc(5): PID (NAME) STATE PARENT …, and the name may have blanks and brackets.
+        let child = || {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            Some(stat.rsplit(')').next()?.split(' ').nth(2)? == own)
+        };
+        (inside || children && child() == Some(true)).then(|| Pid::from_raw(pid)).flatten()
     };
     entries.filter_map(pid).collect()
-}
-
-fn watch_signals(root: &Path) -> Result<()> {
-    let mut guarded = ROOT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if guarded.replace(root.to_owned()).is_some() {
-        return Ok(());
-    }
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    std::thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            let root = ROOT.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            if let Some(Err(error)) = root.map(|root| remove(&root)) {
-                eprintln!("xtask: {error}");
-            }
-            drop(signal_hook::low_level::emulate_default_handler(signal));
-        }
-    });
-    Ok(())
 }
