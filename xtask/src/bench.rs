@@ -1,12 +1,13 @@
 //! `cargo xtask bench`.
 
+mod deb;
 mod measure;
 
 use std::process::Command;
 
 use bk::Result;
 
-use crate::{dist, install};
+use crate::{dist, install, workspace};
 use measure::Case;
 
 /// Arguments of `bench`.
@@ -23,9 +24,17 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     install::apt(&["gcc", "libc6-dev"])?;
     let programs = dist::build()?;
+    let dir = workspace::target()?.join("bench");
+    bk::file::create_dir(&dir)?;
+    let named = |name: &str| programs.iter().find(|program| program.ends_with(name));
     let wanted = |name: &str| args.name.as_ref().is_none_or(|part| name.contains(part.as_str()));
+
+    let mut cases = launcher(&programs);
+    if let Some(program) = named("bk-deb").filter(|_| wanted("deb")) {
+        cases.extend(deb::cases(&dir, program)?);
+    }
     println!("{}", measure::HEADING);
-    for case in launcher(&programs).iter().filter(|case| wanted(&case.name)) {
+    for case in cases.iter().filter(|case| wanted(&case.name)) {
         println!("{}", case.run(args.runs)?);
     }
     for program in &programs {

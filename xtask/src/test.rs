@@ -55,7 +55,11 @@ pub fn run(args: &Args) -> Result<()> {
     process::run(&mut cargo)?;
 
     let mut cargo = process::cargo();
-    cargo.current_dir(workspace::root()).args(["test", "--workspace", "--locked"]);
+    cargo.current_dir(workspace::root()).args(["test", "--locked"]);
+    let package = |word: &String| word.starts_with("-p") || word.starts_with("--package");
+    if !args.arguments.iter().any(package) {
+        cargo.arg("--workspace");
+    }
     if args.arguments.is_empty() {
         // All failures in one go; who names tests wants the first.
         cargo.arg("--no-fail-fast");

@@ -16,6 +16,8 @@ pub fn root() -> &'static Path {
 pub fn metadata() -> Result<Value> {
     let mut cargo = process::cargo();
     cargo.current_dir(root()).args(["metadata", "--format-version=1", "--locked"]);
+    // Without this cargo fetches the crates of every other platform too.
+    cargo.args(["--filter-platform", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)]);
     Ok(serde_json::from_str(&process::stdout(&mut cargo)?)?)
 }
 
