@@ -2,6 +2,7 @@
 
 mod deb;
 mod measure;
+mod repo;
 
 use std::process::Command;
 
@@ -13,11 +14,14 @@ use measure::Case;
 /// Arguments of `bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only the cases whose name has this in it
+    /// Only the cases whose name has this in it: deb, deb flask, repo, repo add, bk --version, ...
     name: Option<String>,
     /// How often each side runs
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// How many packages the repositories hold
+    #[arg(long, default_value_t = 1000)]
+    packages: usize,
 }
 
 /// Runs the cases and prints a table with ratios.
@@ -28,10 +32,14 @@ pub fn run(args: &Args) -> Result<()> {
     bk::file::create_dir(&dir)?;
     let named = |name: &str| programs.iter().find(|program| program.ends_with(name));
     let wanted = |name: &str| args.name.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    let group = |name: &str| args.name.as_ref().is_none_or(|part| part.starts_with(name));
 
     let mut cases = launcher(&programs);
-    if let Some(program) = named("bk-deb").filter(|_| wanted("deb")) {
+    if let Some(program) = named("bk-deb").filter(|_| group("deb")) {
         cases.extend(deb::cases(&dir, program)?);
+    }
+    if let Some(program) = named("bk-repo").filter(|_| group("repo")) {
+        cases.extend(repo::cases(&dir, program, args.packages)?);
     }
     println!("{}", measure::HEADING);
     for case in cases.iter().filter(|case| wanted(&case.name)) {
