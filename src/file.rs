@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::{Console, Context, Error, Result, Status, display, signal};
+use crate::{Cleanup, Console, Context, Error, Result, Status, display};
 
 /// A file that appears under its final name complete or not at all.
 ///
@@ -14,7 +14,7 @@ use crate::{Console, Context, Error, Result, Status, display, signal};
 pub struct AtomicFile {
     file: tempfile::NamedTempFile,
     path: PathBuf,
-    _remembered: signal::Remembered,
+    _cleanup: Cleanup,
 }
 
 impl AtomicFile {
@@ -35,8 +35,8 @@ impl AtomicFile {
             .permissions(fs::Permissions::from_mode(mode))
             .tempfile_in(parent(path))
             .context(failed)?;
-        let _remembered = signal::Remembered::new(file.path());
-        Ok(AtomicFile { file, path: path.to_owned(), _remembered })
+        let _cleanup = Cleanup::removes(file.path());
+        Ok(AtomicFile { file, path: path.to_owned(), _cleanup })
     }
 
     /// The file itself, for calls that need one.
@@ -46,7 +46,7 @@ impl AtomicFile {
 
     /// Makes the bytes durable and gives them their name, replacing what had it.
     pub fn commit(self) -> Result<()> {
-        let AtomicFile { file, path, _remembered } = self;
+        let AtomicFile { file, path, _cleanup } = self;
         let persist = || {
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|e| e.error)?;
@@ -57,7 +57,7 @@ impl AtomicFile {
 
     /// The same, but never replaces a file: returns false, and changes nothing, if there is one.
     pub fn commit_new(self) -> Result<bool> {
-        let AtomicFile { file, path, _remembered } = self;
+        let AtomicFile { file, path, _cleanup } = self;
         let persist = || {
             file.as_file().sync_all()?;
             match file.persist_noclobber(&path) {
@@ -118,7 +118,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// A folder that is removed when dropped, and when a signal ends the program.
 pub struct TempDir {
     dir: tempfile::TempDir,
-    _remembered: signal::Remembered,
+    _cleanup: Cleanup,
 }
 
 impl TempDir {
@@ -128,8 +128,8 @@ impl TempDir {
             .prefix(".bk-")
             .tempdir_in(parent)
             .context(|| format!("cannot make a temporary folder in '{}'", display(parent)))?;
-        let _remembered = signal::Remembered::new(dir.path());
-        Ok(TempDir { dir, _remembered })
+        let _cleanup = Cleanup::removes(dir.path());
+        Ok(TempDir { dir, _cleanup })
     }
 
     /// Where it is.

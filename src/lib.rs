@@ -19,5 +19,6 @@ pub use console::{Console, Level, Progress};
 pub use dirs::Dirs;
 pub use error::{Context, Error, Result, Status};
 pub use process::Cmd;
+pub use signal::Cleanup;
 pub use text::{display, nearest, sanitize};
 pub use tool::{Common, Needs, Session, Tool, run};

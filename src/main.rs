@@ -4,6 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -30,14 +31,20 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let first = arguments.first().and_then(|word| word.to_str());
     match first {
-        None | Some("--help" | "-h") => show(HELP),
+        Some("--help" | "-h") => show(HELP),
+        None if arguments.is_empty() => show(HELP),
         Some("--version" | "-V") => show(&format!("bk {}\n", env!("CARGO_PKG_VERSION"))),
         Some("--list") => show(&list()),
         Some("--exec-path") => {
             show(&folders().iter().map(|f| format!("{}\n", f.display())).collect::<String>())
         }
-        Some("doctor") if find("bk-doctor").is_none() => doctor(),
+        Some("doctor") if find(&folders(), "bk-doctor").is_none() => doctor(),
         Some("help") => help(&arguments[1..]),
+        Some(word) if word.starts_with('-') => fail(
+            2,
+            &format!("unknown option '{}'", bk::sanitize(word)),
+            "options of a command follow its name; 'bk --help' names those of bk",
+        ),
         _ => launch(&arguments),
     }
 }
@@ -66,8 +73,13 @@ fn folders() -> Vec<PathBuf> {
         .collect()
 }
 
-fn find(name: &str) -> Option<PathBuf> {
-    folders().into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+/// The first program of that name.
+fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
+    folders.iter().map(|folder| folder.join(name)).find(|path| executable(path))
+}
+
+fn executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// Whether a word can be part of a command's name.
@@ -78,10 +90,19 @@ fn names(word: &OsStr) -> Option<&str> {
     (word.starts_with(first) && word.chars().all(rest)).then_some(word)
 }
 
-/// The longest command that the leading words name, and how many words that took.
+/// The longest command that the leading words name, and how many words that took. A file that may
+/// not be run counts only where there is no program, as in a shell.
 fn longest(arguments: &[OsString]) -> Option<(PathBuf, usize)> {
     let words: Vec<&str> = arguments.iter().take(WORDS).map_while(|word| names(word)).collect();
-    (1..=words.len()).rev().find_map(|n| Some((find(&format!("bk-{}", words[..n].join("-")))?, n)))
+    let folders = folders();
+    let search = |found: fn(&Path) -> bool| {
+        (1..=words.len()).rev().find_map(|n| {
+            let name = format!("bk-{}", words[..n].join("-"));
+            let path = folders.iter().map(|folder| folder.join(&name)).find(|path| found(path))?;
+            Some((path, n))
+        })
+    };
+    search(executable).or_else(|| search(Path::is_file))
 }
 
 fn launch(arguments: &[OsString]) -> ExitCode {
@@ -109,10 +130,6 @@ fn unknown(word: &OsStr) -> ExitCode {
 
 /// The names of all `bk-*` there are, without `bk-`.
 fn installed() -> std::collections::BTreeSet<String> {
-    let executable = |path: &Path| {
-        use std::os::unix::fs::PermissionsExt;
-        path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    };
     folders()
         .iter()
         .filter_map(|folder| folder.read_dir().ok())
@@ -153,28 +170,32 @@ fn help(words: &[OsString]) -> ExitCode {
     fail(126, &format!("cannot show the manual: {error}"), "")
 }
 
-/// Asks each of our tools which programs it may run, and says which are not there.
+/// Asks each of our tools which programs it may run, and says which are not there: 3 if any is
+/// missing, 1 if a tool does not answer.
 fn doctor() -> ExitCode {
-    let mut missing = false;
+    let folders = folders();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let mut status = ExitCode::SUCCESS;
     for (name, _) in TOOLS {
-        let Some(path) = find(&format!("bk-{name}")) else { continue };
-        let needs = match Command::new(&path).arg("--needs").output() {
+        let Some(tool) = find(&folders, &format!("bk-{name}")) else { continue };
+        let needs = match Command::new(&tool).arg("--needs").output() {
             Ok(output) if output.status.success() => output.stdout,
-            _ => return fail(1, &format!("cannot run '{}'", bk::display(&path)), ""),
+            _ => {
+                let reinstall = "install BuildKit again";
+                status = fail(1, &format!("cannot run '{}'", bk::display(&tool)), reinstall);
+                continue;
+            }
         };
         for line in String::from_utf8_lossy(&needs).lines() {
-            let mut fields = line.split('\t');
-            let (Some(program), Some(package), Some(what_for)) =
-                (fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            let on_path = std::env::var_os("PATH").unwrap_or_default();
-            if !std::env::split_paths(&on_path).any(|folder| folder.join(program).is_file()) {
-                missing = true;
-                show(&format!("bk-{name}\t{program}\t{package}\t{what_for}\n"));
+            let program = line.split('\t').next().unwrap_or_default();
+            if find(&path, program).is_none() {
+                show(&format!("bk-{name}\t{line}\n"));
+                if status == ExitCode::SUCCESS {
+                    status = ExitCode::from(3);
+                }
             }
         }
     }
-    ExitCode::from(if missing { 3 } else { 0 })
+    status
 }

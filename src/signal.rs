@@ -1,40 +1,56 @@
-//! Temporaries do not outlive the program: neither an error nor SIGINT nor SIGTERM leaves one.
+//! What a program leaves behind does not outlive it: neither an error nor SIGINT nor SIGTERM leaves
+//! a temporary.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, Once, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// What has to go when a signal comes. A signal reaches the process, so this is the one place
+type Action = Box<dyn Fn() + Send>;
+
+/// What has to be done when a signal comes. A signal reaches the process, so this is the one place
 /// where the state is the process's.
-static TEMPORARIES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static ACTIONS: Mutex<BTreeMap<u64, Action>> = Mutex::new(BTreeMap::new());
 static HANDLER: Once = Once::new();
 
-/// While this lives, a signal that ends the process first removes the path.
-pub(crate) struct Remembered(PathBuf);
+/// While this lives, SIGINT, SIGTERM and SIGHUP end the process only after `action` was done, on a
+/// thread of its own; what began last is done first. The action must not drop a `Cleanup`.
+pub struct Cleanup(u64);
 
-impl Remembered {
-    pub(crate) fn new(path: &Path) -> Self {
+impl Cleanup {
+    /// Dropping it does not do the action: that is left to the owner of what is cleaned up.
+    pub fn new(action: impl Fn() + Send + 'static) -> Self {
         HANDLER.call_once(|| {
             // Without the handler (no thread to be had) a signal only leaves a temporary behind.
             if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
             {
                 std::thread::spawn(move || {
                     if let Some(signal) = signals.forever().next() {
-                        lock().iter().for_each(|path| remove(path));
+                        // Held to the end, so that no other thread cleans up the same things, or
+                        // ends the process before this one does.
+                        let actions = lock();
+                        actions.values().rev().for_each(|action| action());
                         // Dies of the signal, so that the shell sees it.
                         drop(signal_hook::low_level::emulate_default_handler(signal));
                     }
                 });
             }
         });
-        lock().insert(path.to_owned());
-        Remembered(path.to_owned())
+        let mut actions = lock();
+        let number = actions.last_key_value().map_or(0, |(last, _)| last + 1);
+        actions.insert(number, Box::new(action));
+        Cleanup(number)
+    }
+
+    /// Removes a file, or a folder with what is in it.
+    pub(crate) fn removes(path: &Path) -> Self {
+        let path = path.to_owned();
+        Cleanup::new(move || remove(&path))
     }
 }
 
-impl Drop for Remembered {
+impl Drop for Cleanup {
     fn drop(&mut self) {
         lock().remove(&self.0);
     }
@@ -54,6 +70,6 @@ fn remove(path: &Path) {
     }
 }
 
-fn lock() -> std::sync::MutexGuard<'static, BTreeSet<PathBuf>> {
-    TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock() -> std::sync::MutexGuard<'static, BTreeMap<u64, Action>> {
+    ACTIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,3 +1,7 @@
-//! Tasks of BuildKit's developers.
+//! See the crate.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::main()
+}

@@ -1,0 +1,75 @@
+//! `cargo xtask bench`.
+
+mod deb;
+mod measure;
+mod repo;
+
+use std::process::Command;
+
+use bk::Result;
+
+use crate::{dist, install, workspace};
+use measure::Case;
+
+/// Arguments of `bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only the cases whose name has this in it: deb, deb flask, repo, repo add, bk --version, ...
+    name: Option<String>,
+    /// How often each side runs
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// How many packages the repositories hold
+    #[arg(long, default_value_t = 1000)]
+    packages: usize,
+}
+
+/// Runs the cases and prints a table with ratios.
+pub fn run(args: &Args) -> Result<()> {
+    install::apt(&["gcc", "libc6-dev"])?;
+    let programs = dist::build()?;
+    let dir = workspace::target()?.join("bench");
+    bk::file::create_dir(&dir)?;
+    let named = |name: &str| programs.iter().find(|program| program.ends_with(name));
+    let wanted = |name: &str| args.name.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    let group = |name: &str| args.name.as_ref().is_none_or(|part| part.starts_with(name));
+
+    let mut cases = launcher(&programs);
+    if let Some(program) = named("bk-deb").filter(|_| group("deb")) {
+        cases.extend(deb::cases(&dir, program)?);
+    }
+    if let Some(program) = named("bk-repo").filter(|_| group("repo")) {
+        cases.extend(repo::cases(&dir, program, args.packages)?);
+    }
+    println!("{}", measure::HEADING);
+    for case in cases.iter().filter(|case| wanted(&case.name)) {
+        println!("{}", case.run(args.runs)?);
+    }
+    for program in &programs {
+        let name = program.file_name().unwrap_or_default().display();
+        println!("{name}: {:.2} MiB", program.metadata()?.len() as f64 / f64::from(1 << 20));
+    }
+    Ok(())
+}
+
+fn launcher(programs: &[std::path::PathBuf]) -> Vec<Case> {
+    let version = |program: &std::path::Path| {
+        let program = program.to_owned();
+        Box::new(move || {
+            let mut command = Command::new(&program);
+            command.arg("--version");
+            Ok(command)
+        })
+    };
+    programs
+        .iter()
+        .map(|program| Case {
+            name: format!("{} --version", program.file_name().unwrap_or_default().display()),
+            peer: "true".into(),
+            // A start takes less than a millisecond: only many of them can be told apart.
+            batch: 200,
+            ours: version(program),
+            theirs: Box::new(|| Ok(Command::new("/bin/true"))),
+        })
+        .collect()
+}

@@ -1,0 +1,104 @@
+//! bk-deb beside wheel2deb, and beside what reading a wheel and writing an archive cost at least.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bk::{Context, Result, display};
+
+use super::measure::Case;
+use crate::{install, process};
+
+/// What wheel2deb runs.
+const APT: &[&str] =
+    &["apt-file", "debhelper", "dh-python", "dpkg-dev", "fakeroot", "python3", "unzip", "zstd"];
+
+/// wheel2deb, and the last versions of what it needs that it works with.
+const PEER: &[&str] = &["wheel2deb==0.9.5", "click<8.2", "typer<0.13"];
+
+/// The trees, from small to large.
+const TREES: [&str; 3] = ["flask", "sphinx", "pandas"];
+
+/// The floor: every file is read, and written into one compressed archive per wheel, as level 3 of
+/// zstd does it, with nothing decided about any of them.
+const FLOOR: &str = r#"
+for wheel in "$1"/*.whl; do
+    mkdir "$2/x"
+    unzip -q "$wheel" -d "$2/x"
+    tar -C "$2/x" -c . | zstd -q -3 -T1 >"$2/$(basename "$wheel").tar.zst"
+    rm -r "$2/x"
+done"#;
+
+/// The cases: the same folder of wheels for each side.
+pub fn cases(dir: &Path, bk_deb: &Path) -> Result<Vec<Case>> {
+    install::apt(APT)?;
+    let peer = install::python(&dir.join("wheel2deb"), PEER)?;
+    let mut cases = Vec::new();
+    for tree in TREES {
+        let wheels = wheels(dir, &peer, tree)?;
+        let state = dir.join("state");
+        let ours = |out: PathBuf| {
+            let (bk_deb, wheels, state) = (bk_deb.to_owned(), wheels.clone(), state.clone());
+            Box::new(move || {
+                let out = fresh(&out)?;
+                let mut command = Command::new(&bk_deb);
+                command.args(["build", "--quiet", "--no-deps", "-o"]).arg(out);
+                command.env("BK_ROOT", &state).args(files(&wheels, "whl")?);
+                Ok(command)
+            })
+        };
+        let (from, to, program) = (wheels.clone(), dir.join("wheel2deb-out"), peer.clone());
+        cases.push(Case {
+            name: format!("deb {tree}"),
+            peer: "wheel2deb".into(),
+            batch: 1,
+            ours: ours(dir.join("bk-deb-out")),
+            theirs: Box::new(move || {
+                let mut command = Command::new(program.join("wheel2deb"));
+                command.arg("default").arg("-x").arg(&from).arg("-o").arg(fresh(&to)?);
+                Ok(command)
+            }),
+        });
+        let (from, to) = (wheels.clone(), dir.join("floor-out"));
+        cases.push(Case {
+            name: format!("deb {tree}"),
+            peer: "unzip + tar | zstd".into(),
+            batch: 1,
+            ours: ours(dir.join("bk-deb-out")),
+            theirs: Box::new(move || {
+                let mut command = Command::new("bash");
+                command.args(["-euc", FLOOR, "floor"]).arg(&from).arg(fresh(&to)?);
+                Ok(command)
+            }),
+        });
+    }
+    Ok(cases)
+}
+
+/// The wheels of a tree, fetched once.
+fn wheels(dir: &Path, venv: &Path, tree: &str) -> Result<PathBuf> {
+    let wheels = dir.join("wheels").join(tree);
+    if files(&wheels, "whl").is_ok_and(|files| !files.is_empty()) {
+        return Ok(wheels);
+    }
+    bk::file::create_dir(&wheels)?;
+    process::run(Command::new(venv.join("pip")).args(["-q", "wheel", tree, "-w"]).arg(&wheels))?;
+    Ok(wheels)
+}
+
+/// An empty folder.
+pub fn fresh(dir: &Path) -> Result<&Path> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir)?;
+    }
+    bk::file::create_dir(dir)?;
+    Ok(dir)
+}
+
+/// The files with that ending, sorted.
+pub fn files(dir: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    let entries = dir.read_dir().context(|| format!("cannot read '{}'", display(dir)))?;
+    let mut files: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|e| e == ending));
+    files.sort();
+    Ok(files)
+}
