@@ -3,4 +3,16 @@
 
 #[cfg(feature = "build")]
 pub mod cli;
+#[cfg(feature = "build")]
+mod contents;
+#[cfg(feature = "build")]
+pub mod convert;
 pub mod debian;
+#[cfg(feature = "build")]
+pub mod distro;
+#[cfg(feature = "build")]
+pub mod elf;
+#[cfg(feature = "build")]
+mod info;
+#[cfg(feature = "build")]
+pub mod python;

@@ -1,0 +1,3 @@
+//! What a distribution has.
+
+pub mod shlibs;
