@@ -306,6 +306,7 @@ mod tests {
                     let rest = line.split("*UND*\t").nth(1).unwrap();
                     let words: Vec<&str> = rest.split_whitespace().skip(1).collect();
                     match words.as_slice() {
+                        ["Base", name] => (*name).to_owned(),
                         [version, name] => format!("{name}@{}", version.trim_matches(['(', ')'])),
                         other => other.concat(),
                     }

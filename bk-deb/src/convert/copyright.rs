@@ -21,7 +21,12 @@ const COMMON: &[(&str, &str, &str, &str)] = &[
         "GNU LESSER GENERAL PUBLIC LICENSE Version 2.1",
         "That's all there is to it!",
     ),
-    ("MPL-2.0", "MPL-2.0", "Mozilla Public License Version 2.0", "Mozilla Public License, v. 2.0."),
+    (
+        "MPL-2.0",
+        "MPL-2.0",
+        "Mozilla Public License Version 2.0",
+        "defined by the Mozilla Public License, v. 2.0.",
+    ),
     (
         "CC0-1.0",
         "CC0-1.0",
