@@ -3,6 +3,9 @@
 use bk::{Common, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
+use crate::contents::Contents;
+use crate::info::Info;
+
 /// Python packages, and everything they need, as Debian packages
 #[derive(Parser)]
 #[command(name = "bk-deb", version)]
@@ -14,14 +17,20 @@ pub struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Info(Info),
+    Contents(Contents),
+}
 
 impl Tool for Cli {
     fn common(&self) -> &Common {
         &self.common
     }
 
-    fn run(self, _session: &mut Session) -> Result<Status> {
-        match self.command {}
+    fn run(self, session: &mut Session) -> Result<Status> {
+        match self.command {
+            Command::Info(command) => command.run(session),
+            Command::Contents(command) => command.run(session),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The packages of the target suite: what is there already, and what it is called.
 
 mod facts;
+pub mod shlibs;
 mod sources;
 
 use std::collections::HashMap;

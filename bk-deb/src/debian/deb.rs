@@ -125,6 +125,7 @@ pub struct Builder<W: Read + Write + Seek> {
     /// KiB, as dpkg-gencontrol(1) counts: each file rounded up, 1 for anything else.
     installed_size: u64,
     dirs: std::collections::BTreeSet<String>,
+    buffer: Vec<u8>,
 }
 
 impl<W: Read + Write + Seek> Builder<W> {
@@ -138,6 +139,8 @@ impl<W: Read + Write + Seek> Builder<W> {
             md5sums: String::new(),
             installed_size: 0,
             dirs: Default::default(),
+            // 64 KiB: what one read of a decompressor or a pipe gives.
+            buffer: vec![0; 1 << 16],
         };
         builder.append("", 0o755, 0, Kind::Dir, "")?;
         Ok(builder)
@@ -163,11 +166,10 @@ impl<W: Read + Write + Seek> Builder<W> {
         self.parents(path)?;
         self.append(path, mode, size, Kind::File, "")?;
         let mut md5 = Md5::new();
-        let mut buffer = vec![0; 1 << 16];
         let mut left = size;
         while left > 0 {
-            let most = buffer.len().min(left as usize);
-            let n = match content.read(&mut buffer[..most]) {
+            let most = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let n = match content.read(&mut self.buffer[..most]) {
                 Ok(0) => {
                     return Err(Error::new(format!(
                         "'{}' is {left} bytes short",
@@ -182,8 +184,8 @@ impl<W: Read + Write + Seek> Builder<W> {
                     );
                 }
             };
-            md5.update(&buffer[..n]);
-            self.data.write_all(&buffer[..n]).context(write_failed)?;
+            md5.update(&self.buffer[..n]);
+            self.data.write_all(&self.buffer[..n]).context(write_failed)?;
             left -= n as u64;
         }
         self.pad(size)?;

@@ -1,0 +1,352 @@
+//! `/usr/share/doc/PACKAGE/copyright`: a machine-readable one (DEP-5, copyright-format 1.0).
+
+use crate::convert::description::clean;
+use crate::python::metadata::Metadata;
+
+/// What is kept of a licence's text; the GPL, which is not kept at all, has 35 KB.
+const TEXT_LIMIT: usize = 256 << 10;
+/// Notices beyond this are those of parts, which the licence texts below name too.
+const NOTICES: usize = 40;
+
+/// The licences every Debian system has in `/usr/share/common-licenses` (Policy 12.5): SPDX name
+/// without `-only` and `-or-later`, file, the first line of the text, and its last.
+const COMMON: &[(&str, &str, &str, &str)] = &[
+    ("Apache-2.0", "Apache-2.0", "Apache License Version 2.0", "limitations under the License."),
+    ("GPL-3.0", "GPL-3", "GNU GENERAL PUBLIC LICENSE Version 3", "why-not-lgpl.html"),
+    ("GPL-2.0", "GPL-2", "GNU GENERAL PUBLIC LICENSE Version 2", "instead of this License."),
+    ("LGPL-3.0", "LGPL-3", "GNU LESSER GENERAL PUBLIC LICENSE Version 3", "for the Library."),
+    (
+        "LGPL-2.1",
+        "LGPL-2.1",
+        "GNU LESSER GENERAL PUBLIC LICENSE Version 2.1",
+        "That's all there is to it!",
+    ),
+    (
+        "MPL-2.0",
+        "MPL-2.0",
+        "Mozilla Public License Version 2.0",
+        "defined by the Mozilla Public License, v. 2.0.",
+    ),
+    (
+        "CC0-1.0",
+        "CC0-1.0",
+        "Creative Commons Legal Code CC0 1.0 Universal",
+        "with respect to this CC0 or use of the Work.",
+    ),
+];
+
+/// Trove classifiers below `License :: OSI Approved ::` and words people write, in lower case.
+const NAMES: &[(&str, &str)] = &[
+    ("mit license", "MIT"),
+    ("mit", "MIT"),
+    ("the mit license", "MIT"),
+    ("bsd license", "BSD"),
+    ("bsd", "BSD"),
+    ("new bsd", "BSD-3-Clause"),
+    ("bsd 3-clause", "BSD-3-Clause"),
+    ("bsd 3-clause license", "BSD-3-Clause"),
+    ("bsd 2-clause license", "BSD-2-Clause"),
+    ("apache software license", "Apache-2.0"),
+    ("apache license 2.0", "Apache-2.0"),
+    ("apache license, version 2.0", "Apache-2.0"),
+    ("apache 2.0", "Apache-2.0"),
+    ("apache 2", "Apache-2.0"),
+    ("isc license", "ISC"),
+    ("isc license (iscl)", "ISC"),
+    ("mozilla public license 2.0 (mpl 2.0)", "MPL-2.0"),
+    ("python software foundation license", "PSF-2.0"),
+    ("psf", "PSF-2.0"),
+    ("psfl", "PSF-2.0"),
+    ("zlib/libpng license", "Zlib"),
+    ("the unlicense (unlicense)", "Unlicense"),
+    ("gnu general public license v2 (gplv2)", "GPL-2"),
+    ("gnu general public license v2 or later (gplv2+)", "GPL-2+"),
+    ("gnu general public license v3 (gplv3)", "GPL-3"),
+    ("gnu general public license v3 or later (gplv3+)", "GPL-3+"),
+    ("gnu lesser general public license v2 or later (lgplv2+)", "LGPL-2+"),
+    ("gnu lesser general public license v3 (lgplv3)", "LGPL-3"),
+    ("gnu lesser general public license v3 or later (lgplv3+)", "LGPL-3+"),
+];
+
+/// Writes the file. `texts` are the licence files: name and content. `source` is where the wheel
+/// came from.
+pub fn file(metadata: &Metadata, texts: &[(String, String)], source: &str) -> String {
+    let license = short_name(metadata);
+    let mut out = String::from(
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n",
+    );
+    out += &format!("Upstream-Name: {}\n", clean(&metadata.name));
+    if let Some(contact) = contact(metadata) {
+        out += &format!("Upstream-Contact: {contact}\n");
+    }
+    out += &format!("Source: {source}\n\nFiles: *\n");
+    let mut notices: Vec<String> = Vec::new();
+    for notice in texts.iter().flat_map(|(_, text)| notices_in(text)) {
+        if notices.len() < NOTICES && !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+    if notices.is_empty() {
+        notices.push(contact(metadata).unwrap_or_else(|| {
+            format!("the authors of {}, who are not named in it", clean(&metadata.name))
+        }));
+    }
+    out += &format!("Copyright: {}\n", notices.join("\n           "));
+    out += &format!("License: {license}\n");
+    out += &body(metadata, texts, &license);
+    out
+}
+
+/// The text below the licence's name.
+fn body(metadata: &Metadata, texts: &[(String, String)], license: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for (name, text) in texts {
+        if texts.len() > 1 {
+            lines.push(format!("The file {name}:"));
+            lines.push(String::new());
+        }
+        let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= TEXT_LIMIT);
+        let text = &text[..end.unwrap_or(text.len())];
+        lines.extend(without_common(text).lines().map(|line| line.trim_end().to_owned()));
+        lines.push(String::new());
+    }
+    if texts.is_empty() {
+        if let Some(words) = metadata.license.as_deref().filter(|l| l.contains('\n')) {
+            lines.extend(without_common(words).lines().map(|line| line.trim().to_owned()));
+        } else {
+            lines
+                .push("The distribution has no file with the text of its licence. It says:".into());
+            let classifiers = metadata.classifiers.iter().filter(|c| c.starts_with("License ::"));
+            let said = [&metadata.license_expression, &metadata.license].into_iter().flatten();
+            lines.extend(said.map(|text| format!("License: {}", clean(text))));
+            lines.extend(classifiers.map(|c| format!("Classifier: {}", clean(c))));
+        }
+        lines.push(String::new());
+    }
+    // Where a common licence is meant, its text is on every system.
+    let named = lines.join("\n");
+    for (spdx, file, ..) in COMMON {
+        let path = format!("/usr/share/common-licenses/{file}");
+        if (license.contains(spdx) || license.contains(file)) && !named.contains(&path) {
+            lines.push(format!("The full text of the license is in {path} on Debian systems."));
+        }
+    }
+    let mut out = String::new();
+    let mut empty = true;
+    for line in lines {
+        let line: String = line
+            .chars()
+            .map(|c| if c == '\t' { ' ' } else { c })
+            .filter(|c| !c.is_control())
+            .collect();
+        if line.trim().is_empty() {
+            if !empty {
+                out.push_str(" .\n");
+            }
+            empty = true;
+        } else {
+            out.push_str(&format!(" {line}\n"));
+            empty = false;
+        }
+    }
+    while let Some(rest) = out.strip_suffix(" .\n") {
+        out.truncate(rest.len());
+    }
+    out
+}
+
+/// A licence text with the common ones in it replaced by where they are (Policy 12.5).
+fn without_common(text: &str) -> String {
+    let mut text = text.replace("\r\n", "\n").replace(['\r', '\u{c}'], "\n");
+    for (_, file, first, last) in COMMON {
+        // The start tells the versions apart however the lines are broken.
+        let words: Vec<&str> = first.split(' ').collect();
+        let mut from = 0;
+        while let Some((start, title_end)) = find_words(&text, &words, from) {
+            let rest = &text[title_end..];
+            // A mention is not the text: that has thousands of words behind its title.
+            let end = find_words(rest, &last.split(' ').collect::<Vec<_>>(), 0)
+                .map(|(_, end)| title_end + end)
+                .filter(|end| end - start > 5000);
+            match end {
+                Some(end) => {
+                    let end = text[end..].find('\n').map_or(text.len(), |at| end + at);
+                    let note = format!(
+                        "[The text of the {file} license is in\n\
+                         /usr/share/common-licenses/{file} on Debian systems.]"
+                    );
+                    let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+                    text.replace_range(line..end, &note);
+                    from = line + note.len();
+                }
+                None => from = title_end,
+            }
+        }
+    }
+    text
+}
+
+/// Where these words stand in a text one after the other, whatever blanks and commas are between.
+fn find_words(text: &str, words: &[&str], from: usize) -> Option<(usize, usize)> {
+    let (first, others) = words.split_first()?;
+    let mut at = from;
+    loop {
+        let start = at + text.get(at..)?.find(first)?;
+        let mut end = start + first.len();
+        let all = others.iter().all(|word| {
+            let rest = &text[end..];
+            let gap = rest.len() - rest.trim_start_matches([' ', '\n', '\t', ',', '"']).len();
+            let found = rest[gap..].starts_with(word);
+            end += gap + word.len() * usize::from(found);
+            found
+        });
+        if all {
+            return Some((start, end));
+        }
+        at = start + first.len();
+    }
+}
+
+/// The lines of a text that claim a copyright.
+fn notices_in(text: &str) -> Vec<String> {
+    let lines = without_common(text);
+    let lines = lines.lines().map(clean).filter(|line| line.len() < 200);
+    lines
+        .filter_map(|line| {
+            let line = line.trim_start_matches(['*', '#', '/', '-', ' ', '%']).to_owned();
+            let start = line.get(..9)?.eq_ignore_ascii_case("copyright");
+            let rest = line.get(9..)?.trim_start_matches([' ', ':']);
+            let rest =
+                ["(c)", "(C)", "\u{a9}"].iter().find_map(|c| rest.strip_prefix(c)).unwrap_or(rest);
+            let rest = rest.trim().trim_start_matches(',').trim();
+            // "Copyright notice", "copyright holders": words of the licence, not a claim.
+            let claim = rest.contains(|c: char| c.is_ascii_digit())
+                || line.contains("(c)")
+                || line.contains("(C)");
+            (start && claim && rest.len() > 4 && !rest.contains("[yyyy]")).then(|| rest.to_owned())
+        })
+        .collect()
+}
+
+/// The licence as DEP-5 names it: an SPDX expression with `and`, `or`, `with` in lower case.
+fn short_name(metadata: &Metadata) -> String {
+    if let Some(expression) = &metadata.license_expression {
+        let words = clean(expression).replace(['(', ')'], " ");
+        let words = words.split_whitespace().map(|word| match word {
+            "AND" | "OR" | "WITH" => word.to_lowercase(),
+            // DEP-5 7.1: `GPL-2+` for what SPDX calls GPL-2.0-or-later.
+            word => match word.strip_suffix("-or-later") {
+                Some(name) => format!("{}+", name.trim_end_matches(".0")),
+                None => word.trim_end_matches("-only").to_owned(),
+            },
+        });
+        return words.collect::<Vec<_>>().join(" ").replace(" with ", "-with-");
+    }
+    let known = |text: &str| {
+        let text = clean(text).to_lowercase();
+        NAMES.iter().find(|(name, _)| *name == text).map(|(_, short)| (*short).to_owned())
+    };
+    let classified = metadata.classifiers.iter().filter(|c| c.starts_with("License ::"));
+    let classified: Vec<String> =
+        classified.filter_map(|c| known(c.rsplit("::").next().unwrap_or_default())).collect();
+    let said = metadata.license.as_deref().filter(|l| !l.contains('\n') && l.len() < 60);
+    if let Some(found) = said.and_then(known).or_else(|| classified.first().cloned()) {
+        return found;
+    }
+    let words = said.map(|l| {
+        let word = |c: char| if c.is_ascii_alphanumeric() || ".+-".contains(c) { c } else { '-' };
+        let name: String = clean(l).chars().map(word).collect();
+        name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+    });
+    words.filter(|words| !words.is_empty()).unwrap_or_else(|| "unknown".into())
+}
+
+/// Who to write to: `Name <address>`.
+fn contact(metadata: &Metadata) -> Option<String> {
+    let pair = |name: &Option<String>, email: &Option<String>| match (name, email) {
+        (Some(name), Some(email)) if !email.contains('<') => {
+            Some(format!("{} <{}>", clean_name(name), clean_name(email)))
+        }
+        (_, Some(email)) => Some(clean_name(email)),
+        (Some(name), None) => Some(clean_name(name)),
+        (None, None) => None,
+    };
+    pair(&metadata.author, &metadata.author_email)
+        .or_else(|| pair(&metadata.maintainer, &metadata.maintainer_email))
+        .filter(|contact| !contact.is_empty())
+}
+
+/// One line; an address in angle brackets is not a tag here.
+fn clean_name(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debian::control::{Paragraph, paragraphs};
+    use proptest::prelude::*;
+
+    fn metadata() -> Metadata {
+        Metadata { name: "a".into(), version: "1".into(), ..Metadata::default() }
+    }
+
+    #[test]
+    fn licences_have_debians_names() {
+        let by = |expression: &str| {
+            short_name(&Metadata { license_expression: Some(expression.into()), ..metadata() })
+        };
+        assert_eq!(by("Apache-2.0 OR BSD-3-Clause"), "Apache-2.0 or BSD-3-Clause");
+        assert_eq!(by("GPL-2.0-or-later AND MIT"), "GPL-2+ and MIT");
+        let by =
+            |license: &str| short_name(&Metadata { license: Some(license.into()), ..metadata() });
+        assert_eq!(by("MIT License"), "MIT");
+        assert_eq!(by("My own (1)"), "My-own-1");
+        let classifiers = vec!["License :: OSI Approved :: BSD License".into()];
+        assert_eq!(short_name(&Metadata { classifiers, ..metadata() }), "BSD");
+        assert_eq!(short_name(&metadata()), "unknown");
+    }
+
+    #[test]
+    fn common_licences_are_referred_to() {
+        for name in ["Apache-2.0", "GPL-2", "GPL-3", "LGPL-2.1", "LGPL-3", "MPL-2.0"] {
+            let text =
+                std::fs::read_to_string(format!("/usr/share/common-licenses/{name}")).unwrap();
+            let text = format!("Parts are under this:\n\n{text}\nAnd more.\n");
+            let short = without_common(&text);
+            assert!(
+                short.contains(&format!("/usr/share/common-licenses/{name}")),
+                "{name}\n{short}"
+            );
+            assert!(short.len() < 600, "{name}: {}\n{short}", short.len());
+            assert!(
+                short.starts_with("Parts are under this:") && short.contains("And more."),
+                "{short}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_notice_is_found_and_the_file_has_its_fields() {
+        let text =
+            "BSD\n\nCopyright (c) 2010 by the Pallets team.\n\nThe above copyright notice shall\n";
+        let texts = [("LICENSE".to_owned(), text.to_owned())];
+        let file = file(&metadata(), &texts, "https://example.com");
+        let all: Vec<_> =
+            paragraphs(file.as_bytes()).map(|p| Paragraph::parse(p).unwrap()).collect();
+        assert_eq!(all[1].get("Copyright"), Some("2010 by the Pallets team."));
+        assert!(all[1].get("License").unwrap().starts_with("unknown\n BSD\n .\n"), "{file}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_file_is_a_control_file_whatever_comes(text in "[ -~\n\t\u{e9}]{0,300}", license in "[ -~\n]{0,80}") {
+            let metadata = Metadata { license: Some(license), ..metadata() };
+            let file = file(&metadata, &[("LICENSE".to_owned(), text)], "x");
+            for paragraph in paragraphs(file.as_bytes()) {
+                Paragraph::parse(paragraph).unwrap();
+            }
+        }
+    }
+}
