@@ -263,7 +263,8 @@ impl<'a> Conversion<'a> {
         self.warnings.append(&mut plan.warnings);
         self.notes.append(&mut plan.notes);
         let doc = format!("usr/share/doc/{}", self.package.name);
-        let changelog = docs::changelog(self.package, self.options, &self.file_name, self.mtime)?;
+        let changelog =
+            docs::changelog(self.package, self.options, &self.wheel.metadata, self.mtime)?;
         let texts = match self.package.licenses.is_empty() {
             true => self.licenses()?,
             false => self.package.licenses.clone(),
@@ -271,7 +272,11 @@ impl<'a> Conversion<'a> {
         let metadata = &self.wheel.metadata;
         let source = self.package.source_url.as_deref().or_else(|| control::homepage(metadata));
         let source = source.unwrap_or(&self.file_name);
-        let copyright = copyright::file(metadata, &texts, source);
+        let copyright = copyright::file(metadata, &texts, source, docs::utc(self.mtime).year());
+        let overrides = docs::overrides(&self.package.name);
+        let path = format!("usr/share/lintian/overrides/{}", self.package.name);
+        let item = Item { role: Role::Data, source: Source::Text(overrides.into_bytes()) };
+        plan.items.insert(path, item);
         for (name, bytes) in [
             ("changelog.Debian.gz", docs::gzip(changelog.as_bytes())?),
             ("copyright", copyright.into_bytes()),
@@ -429,7 +434,7 @@ impl<'a> Conversion<'a> {
     /// Notes a file for RECORD, which importlib.metadata reads: paths are from where modules are.
     fn list(&mut self, path: &str, sha256: &[u8], size: u64) {
         // The documents are Debian's, not the distribution's.
-        if path.starts_with("usr/share/doc/") {
+        if path.starts_with("usr/share/doc/") || path.starts_with("usr/share/lintian/") {
             return;
         }
         let relative = match path.strip_prefix(SITE).and_then(|p| p.strip_prefix('/')) {

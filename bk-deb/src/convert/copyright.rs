@@ -69,8 +69,8 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// Writes the file. `texts` are the licence files: name and content. `source` is where the wheel
-/// came from.
-pub fn file(metadata: &Metadata, texts: &[(String, String)], source: &str) -> String {
+/// came from, `year` that of the release.
+pub fn file(metadata: &Metadata, texts: &[(String, String)], source: &str, year: i16) -> String {
     let license = short_name(metadata);
     let mut out = String::from(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n",
@@ -79,7 +79,7 @@ pub fn file(metadata: &Metadata, texts: &[(String, String)], source: &str) -> St
     if let Some(contact) = contact(metadata) {
         out += &format!("Upstream-Contact: {contact}\n");
     }
-    out += &format!("Source: {source}\n\nFiles: *\n");
+    out += &format!("Source: {source}\n");
     let mut notices: Vec<String> = Vec::new();
     for notice in texts.iter().flat_map(|(_, text)| notices_in(text)) {
         if notices.len() < NOTICES && !notices.contains(&notice) {
@@ -91,7 +91,12 @@ pub fn file(metadata: &Metadata, texts: &[(String, String)], source: &str) -> St
             format!("the authors of {}, who are not named in it", clean(&metadata.name))
         }));
     }
-    out += &format!("Copyright: {}\n", notices.join("\n           "));
+    // A licence is judged by its years too.
+    let dated = |notice: &String| notice.split(|c: char| !c.is_ascii_digit()).any(|n| n.len() == 4);
+    if !notices.iter().any(dated) {
+        out += &format!("Comment: the copyright notices below are those of a release of {year}\n");
+    }
+    out += &format!("\nFiles: *\nCopyright: {}\n", notices.join("\n           "));
     out += &format!("License: {license}\n");
     out += &body(metadata, texts, &license);
     out
@@ -332,7 +337,7 @@ mod tests {
         let text =
             "BSD\n\nCopyright (c) 2010 by the Pallets team.\n\nThe above copyright notice shall\n";
         let texts = [("LICENSE".to_owned(), text.to_owned())];
-        let file = file(&metadata(), &texts, "https://example.com");
+        let file = file(&metadata(), &texts, "https://example.com", 2020);
         let all: Vec<_> =
             paragraphs(file.as_bytes()).map(|p| Paragraph::parse(p).unwrap()).collect();
         assert_eq!(all[1].get("Copyright"), Some("2010 by the Pallets team."));
@@ -343,7 +348,7 @@ mod tests {
         #[test]
         fn the_file_is_a_control_file_whatever_comes(text in "[ -~\n\t\u{e9}]{0,300}", license in "[ -~\n]{0,80}") {
             let metadata = Metadata { license: Some(license), ..metadata() };
-            let file = file(&metadata, &[("LICENSE".to_owned(), text)], "x");
+            let file = file(&metadata, &[("LICENSE".to_owned(), text)], "x", 2020);
             for paragraph in paragraphs(file.as_bytes()) {
                 Paragraph::parse(paragraph).unwrap();
             }

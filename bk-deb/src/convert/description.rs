@@ -107,7 +107,7 @@ fn long(metadata: &Metadata) -> Vec<String> {
             Block::Heading(title) if !found.is_empty() && is_practical(&title) => break,
             Block::Heading(_) => {}
             Block::Text(text) => {
-                let text = clean(&text);
+                let text = clean(text.trim_start_matches(['.', ' ', '\u{2026}']));
                 let words = text.split(' ').filter(|w| w.chars().any(char::is_alphabetic)).count();
                 // Badges leave single words behind.
                 if words < 3 {
@@ -402,6 +402,12 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
         used += length;
     }
     lines.push(line);
+    for line in &mut lines {
+        // A dot in front is an instruction; a second space keeps it text.
+        if line.starts_with('.') {
+            line.insert(0, ' ');
+        }
+    }
     lines.into_iter().filter(|line| !line.trim_matches(['.', ' ']).is_empty()).collect()
 }
 
@@ -478,6 +484,7 @@ mod tests {
             prop_assert!(!first.is_empty() && first.chars().count() < 80, "{first}");
             for line in lines {
                 prop_assert!(line.starts_with(' ') && line.trim_end().len() > 1, "{line:?}");
+                prop_assert!(line == " ." || !line.starts_with(" ."), "{line:?}");
                 prop_assert!(line.chars().count() <= 80, "{line:?}");
             }
         }

@@ -21,16 +21,34 @@ pub fn gzip(text: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// `changelog.Debian` (Policy 4.4): one entry, which says where the package came from.
-pub fn changelog(package: &Package, options: &Options, wheel: &str, mtime: u64) -> Result<String> {
-    let time = i64::try_from(mtime).ok().and_then(|s| Timestamp::from_second(s).ok());
-    let time = time.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC);
-    let date = jiff::fmt::rfc2822::to_string(&time).context(|| "bad time".into())?;
+pub fn changelog(
+    package: &Package,
+    options: &Options,
+    metadata: &Metadata,
+    mtime: u64,
+) -> Result<String> {
+    let date = jiff::fmt::rfc2822::to_string(&utc(mtime)).context(|| "bad time".into())?;
+    let wheel = format!("{} {}", clean(&metadata.name), clean(&metadata.version));
     let Package { name, version, .. } = package;
     let Options { distribution, maintainer, .. } = options;
     Ok(format!(
-        "{name} ({version}) {distribution}; urgency=medium\n\n  * Converted from {wheel}.\n\n \
+        "{name} ({version}) {distribution}; urgency=medium\n\n  * Converted from the wheel of {wheel}.\n\n \
          -- {maintainer}  {date}\n"
     ))
+}
+
+/// A time in seconds since 1970.
+pub fn utc(seconds: u64) -> jiff::Zoned {
+    let time = i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok());
+    time.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC)
+}
+
+/// Tags of lintian(1) that do not hold for a package made here, with the reason.
+pub fn overrides(package: &str) -> String {
+    format!(
+        "# It is not uploaded to Debian, where the first upload closes a request for the package.\n\
+         {package}: initial-upload-closes-no-bugs\n"
+    )
 }
 
 /// A page of section 1 that says what a command is, and where to read more.

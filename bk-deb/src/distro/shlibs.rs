@@ -119,7 +119,7 @@ impl Libraries for Installed {
 fn by_symbols(text: &str, needed: &Needed) -> Option<Vec<String>> {
     let mut templates: Vec<&str> = Vec::new();
     let mut highest: BTreeMap<usize, &str> = BTreeMap::new();
-    let mut inside = false;
+    let (mut inside, mut smallest) = (false, None);
     for line in text.lines() {
         match line.as_bytes().first() {
             None | Some(b'#' | b'*') => {}
@@ -127,6 +127,9 @@ fn by_symbols(text: &str, needed: &Needed) -> Option<Vec<String>> {
             Some(b' ') if inside => {
                 let mut words = line.split_ascii_whitespace();
                 let (Some(symbol), Some(version)) = (words.next(), words.next()) else { continue };
+                if smallest.is_none_or(|known| compare(version, known).is_lt()) {
+                    smallest = Some(version);
+                }
                 if needed.symbols.contains(symbol) {
                     let template = words.next().and_then(|n| n.parse().ok()).unwrap_or(0);
                     let known = highest.entry(template).or_insert(version);
@@ -147,16 +150,14 @@ fn by_symbols(text: &str, needed: &Needed) -> Option<Vec<String>> {
             }
         }
     }
-    // The library must be there even if no symbol of it is used.
+    // The library must be there even if no symbol of it is used: then any version the file knows.
     let first = *templates.first()?;
-    let mut relations = BTreeSet::new();
-    if highest.is_empty() {
-        relations.extend(relation(first, ""));
-    }
+    let mut relations: BTreeSet<String> =
+        relation(first, smallest.unwrap_or_default()).into_iter().collect();
     for (template, version) in highest {
         relations.extend(relation(templates.get(template).unwrap_or(&first), version));
     }
-    Some(relations.into_iter().collect())
+    Some(merge(relations))
 }
 
 /// Fills `#MINVER#` in.
@@ -347,7 +348,7 @@ mod tests {
             depends(&needed("libc.so.6", &[], &symbols)),
             Some(vec!["libc6 (>= 2.34)".into()])
         );
-        assert_eq!(depends(&needed("libm.so.6", &[], &[])), Some(vec!["libc6".into()]));
+        assert_eq!(depends(&needed("libm.so.6", &[], &[])), Some(vec!["libc6 (>= 2.2.5)".into()]));
         let dashed = split_soname("libbfd-2.40-system.so").unwrap();
         assert_eq!(dashed, ("libbfd".into(), "2.40-system".into()));
         assert_eq!(depends(&needed("libnothing.so.1", &[], &[])), None);
@@ -360,8 +361,8 @@ mod tests {
         let by = |symbols: &[&str]| by_symbols(text, &needed("libx.so.1", &[], symbols)).unwrap();
         assert_eq!(by(&["a@Base"]), ["libx1 (>= 1.2)"]);
         assert_eq!(by(&["a@Base", "b@X_1"]), ["libx1 (>= 1.10)"]);
-        assert_eq!(by(&["c@PRIVATE"]), ["libx-data", "libx1 (= 2)"]);
-        assert_eq!(by(&[]), ["libx1"]);
+        assert_eq!(by(&["c@PRIVATE"]), ["libx-data", "libx1 (>= 1.2)", "libx1 (= 2)"]);
+        assert_eq!(by(&[]), ["libx1 (>= 1.2)"]);
     }
 
     #[test]

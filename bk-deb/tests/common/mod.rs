@@ -1,0 +1,148 @@
+//! Wheels made for a test, and what to ask of the packages that come of them.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bk::Console;
+use bk_deb::convert::{Built, Options, Package, convert};
+use bk_deb::distro::shlibs::Installed;
+use sha2::{Digest, Sha256};
+use zip::write::SimpleFileOptions;
+
+/// A wheel to be written.
+pub struct Wheel {
+    pub file_name: String,
+    members: Vec<(String, Vec<u8>, u32)>,
+    record: bool,
+}
+
+impl Wheel {
+    /// `NAME-VERSION-TAG.whl` with METADATA and WHEEL.
+    pub fn new(name: &str, version: &str, tag: &str) -> Self {
+        let metadata = format!(
+            "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: A test of things.\n"
+        );
+        let wheel = Wheel {
+            file_name: format!("{name}-{version}-{tag}.whl"),
+            members: Vec::new(),
+            record: true,
+        };
+        wheel
+            .dist_info("METADATA", metadata)
+            .dist_info("WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
+    }
+
+    fn stem(&self) -> String {
+        self.file_name.split('-').take(2).collect::<Vec<_>>().join("-")
+    }
+
+    /// A file of `.dist-info`, in place of one that may be there.
+    pub fn dist_info(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
+        let path = format!("{}.dist-info/{name}", self.stem());
+        self.members.retain(|(known, ..)| *known != path);
+        self.file(&path, content)
+    }
+
+    /// A file of `.data`.
+    pub fn data(self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        let path = format!("{}.data/{path}", self.stem());
+        self.file(&path, content)
+    }
+
+    /// A file.
+    pub fn file(self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.mode(path, content, 0o100644)
+    }
+
+    /// A file with a mode as in stat(2).
+    pub fn mode(mut self, path: &str, content: impl Into<Vec<u8>>, mode: u32) -> Self {
+        self.members.push((path.to_owned(), content.into(), mode));
+        self
+    }
+
+    /// Without RECORD.
+    pub fn without_record(mut self) -> Self {
+        self.record = false;
+        self
+    }
+
+    /// Writes it into a folder.
+    pub fn write(self, dir: &Path) -> PathBuf {
+        let mut record = String::new();
+        let own = format!("{}.dist-info/RECORD", self.stem());
+        for (path, content, _) in &self.members {
+            let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(content));
+            let quoted = path.replace('"', "\"\"");
+            record += &format!("\"{quoted}\",sha256={hash},{}\n", content.len());
+        }
+        record += &format!("{own},,\n");
+        let path = dir.join(&self.file_name);
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+        let time = zip::DateTime::from_date_and_time(2024, 5, 6, 7, 8, 10).unwrap();
+        let mut members = self.members;
+        if self.record && !members.iter().any(|(path, ..)| *path == own) {
+            members.push((own, record.into_bytes(), 0o100644));
+        }
+        for (path, content, mode) in &members {
+            let options = SimpleFileOptions::default()
+                .compression_method(zip::CompressionMethod::Deflated)
+                .last_modified_time(time);
+            if mode & 0o170000 == 0o120000 {
+                zip.add_symlink(path, String::from_utf8_lossy(content), options).unwrap();
+            } else {
+                zip.start_file(path, options.unix_permissions(*mode)).unwrap();
+                zip.write_all(content).unwrap();
+            }
+        }
+        zip.finish().unwrap();
+        path
+    }
+}
+
+/// A package for a distribution.
+pub fn package(name: &str) -> Package {
+    Package { name: format!("python3-{name}"), version: "1.0-1".into(), ..Package::default() }
+}
+
+/// Converts for this system.
+pub fn build(wheel: &Path, package: &Package, options: &Options, out: &Path) -> bk::Result<Built> {
+    let libraries = Installed::new(Path::new("/var/lib/dpkg/info"), "amd64").unwrap();
+    convert(wheel, package, options, &libraries, out, &Console::silent())
+}
+
+/// Writes a wheel, converts it, and returns the package and what it is in.
+pub fn built(wheel: Wheel) -> (Built, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let name = wheel.file_name.split('-').next().unwrap().to_lowercase();
+    let path = wheel.write(dir.path());
+    let built = build(&path, &package(&name), &Options::default(), dir.path()).unwrap();
+    (built, dir)
+}
+
+/// What a program prints; it must succeed.
+pub fn output(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A field, as dpkg-deb reads it.
+pub fn field(deb: &Path, name: &str) -> String {
+    output("dpkg-deb", &["--field", deb.to_str().unwrap(), name]).trim_end().to_owned()
+}
+
+/// A package unpacked by dpkg-deb, control files under DEBIAN.
+pub fn unpacked(deb: &Path) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    output("dpkg-deb", &["--raw-extract", deb.to_str().unwrap(), dir.path().to_str().unwrap()]);
+    dir
+}
+
+/// The text of a file below a folder.
+pub fn read(dir: &tempfile::TempDir, path: &str) -> String {
+    let path = dir.path().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
