@@ -67,6 +67,11 @@ impl Console {
         self.say(Level::Normal, &format!("warning: {message}"));
     }
 
+    /// Says what was done beyond what was asked for.
+    pub fn note(&self, message: &str) {
+        self.say(Level::Normal, message);
+    }
+
     /// Says what is being done, at `-v`.
     pub fn info(&self, message: &str) {
         self.say(Level::Verbose, message);

@@ -125,6 +125,13 @@ impl<E: std::error::Error> From<E> for Error {
     }
 }
 
+/// For callers that know nothing of ours, such as clap with its value parsers.
+impl From<Error> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(error: Error) -> Self {
+        error.to_string().into()
+    }
+}
+
 /// Adds what was being done to an error on its way up.
 pub trait Context<T> {
     /// See [`Error::context`].

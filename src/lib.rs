@@ -9,6 +9,8 @@ mod console;
 mod dirs;
 mod error;
 pub mod file;
+#[cfg(feature = "http")]
+pub mod http;
 mod process;
 pub mod record;
 mod signal;

@@ -1,0 +1,315 @@
+//! `bk-repo add`
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bk::{Context, Error, Result, Session, Status, display};
+use bk_deb::debian::control::field;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::archive::commit::{Commit, Intent, Settings};
+use crate::archive::manifest::Key;
+use crate::archive::repository::{Change, Repository};
+use crate::command::{self, Writing, check_word};
+use crate::incoming::{Package, PoolFile, Reader, changes, extension};
+use crate::store::Store;
+use crate::{init, record};
+
+/// Publish packages: .deb, .udeb, .ddeb, .dsc and .changes files
+///
+/// Prints the file in the pool of each. A folder that is no repository becomes one, with the suite
+/// stable, the component main and this machine's architecture.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    repo: PathBuf,
+    /// The files; - reads their names from stdin
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The suite to publish in [default: the one there is, or what a .changes file says]
+    #[arg(long, value_name = "NAME", value_parser = check_word)]
+    suite: Option<String>,
+    /// The component to publish in [default: as the section says, else the first]
+    #[arg(long, value_name = "NAME", value_parser = check_word)]
+    component: Option<String>,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+/// A file to read, and where to publish what it holds.
+struct Input {
+    path: PathBuf,
+    suite: String,
+}
+
+/// A package that was read.
+struct Candidate {
+    package: Package,
+    input: Input,
+}
+
+/// Publishes packages.
+pub fn run(args: Args, session: &mut Session) -> Result<Status> {
+    let repository = Repository::at(&args.repo);
+    let head = repository.head_if_any()?;
+    let suites: BTreeMap<String, Settings> = match &head {
+        Some(head) => head.suites.iter().map(|(n, s)| (n.clone(), s.settings.clone())).collect(),
+        None => init::defaults(args.suite.as_deref().unwrap_or("stable")),
+    };
+    let mut failed = false;
+    let mut inputs = Vec::new();
+    for found in find(&args, session, &suites)? {
+        match found {
+            Ok(input) => inputs.push(input),
+            Err(error) => {
+                session.console.error(&error);
+                failed = true;
+            }
+        }
+    }
+    if inputs.is_empty() {
+        return Ok(if failed { Status::Failed } else { Status::Done });
+    }
+    let scratch = match args.writing.dry_run {
+        true => None,
+        false => {
+            bk::file::create_dir(&args.repo)?;
+            Some(repository.store().scratch()?)
+        }
+    };
+    let progress = session.console.progress("reading", inputs.len() as u64);
+    let read = |(number, input): (usize, Input)| -> Result<Candidate> {
+        let settings = suites.get(&input.suite).ok_or_else(|| no_suite(&input.suite, &suites))?;
+        let scratch = scratch.as_ref().map(|dir| dir.path());
+        let reader = Reader { settings, component: args.component.as_deref(), scratch };
+        let package = reader.read(&input.path, number)?;
+        progress.step(&display(&input.path));
+        Ok(Candidate { package, input })
+    };
+    let all: Vec<Result<Candidate>> = inputs.into_par_iter().enumerate().map(read).collect();
+    drop(progress);
+
+    let mut writer = match args.writing.dry_run {
+        true => None,
+        false => Some(repository.write(args.writing.wait(), &session.console)?),
+    };
+    let head = match &writer {
+        Some(writer) => writer.head().cloned(),
+        None => head,
+    };
+    let mut change = Change { action: "add".into(), ..Change::default() };
+    let good = choose(&repository, head.as_ref(), all, &mut change, &mut |error| {
+        session.console.error(&error);
+        failed = true;
+    })?;
+    if let Some(writer) = writer.as_mut().filter(|_| !change.edits.is_empty()) {
+        let signers = match &head {
+            Some(head) => command::signers(session, head)?,
+            None => {
+                let repo = display(&args.repo);
+                session.console.note(&format!("made the repository '{repo}' with the defaults"));
+                let key = command::default_key(session, None)?;
+                change.keys = Some(vec![command::signer(&key)?]);
+                change.settings = suites;
+                vec![key]
+            }
+        };
+        writer
+            .commit(change, command::now(session), &signers)
+            .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;
+    }
+    drop(writer);
+    for Candidate { package, input } in good {
+        let index = package.indexes.first().map_or("", String::as_str);
+        let Package { key, stanza, .. } = &package;
+        let record = record::Package::new(&args.repo, &input.suite, index, key, stanza);
+        session.out.record(&record)?;
+    }
+    Ok(if failed { Status::Failed } else { Status::Done })
+}
+
+fn no_suite(name: &str, known: &BTreeMap<String, Settings>) -> Error {
+    let known: Vec<&str> = known.keys().map(String::as_str).collect();
+    Error::new(format!("the repository has no suite '{}'", bk::sanitize(name))).hint(format!(
+        "it has {}; say one with --suite, or add it with 'bk-repo init'",
+        known.join(", ")
+    ))
+}
+
+/// The files to read: each once, those of .changes files among them.
+fn find(
+    args: &Args,
+    session: &Session,
+    suites: &BTreeMap<String, Settings>,
+) -> Result<Vec<Result<Input>>> {
+    let only = match suites.len() {
+        1 => suites.keys().next().cloned(),
+        _ => None,
+    };
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for path in session.inputs(&args.files) {
+        let path = path?;
+        if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+            let error = Error::new(format!("'{}' is named twice", display(&path)));
+            found.push(Err(error.hint("name each file once")));
+            continue;
+        }
+        if extension(&path) == "changes" {
+            match changes::read(&path) {
+                Ok(changes) => found.extend(changes.packages.into_iter().map(|path| {
+                    let suite = args.suite.clone().unwrap_or_else(|| changes.distribution.clone());
+                    // A .changes file may stand among the very files it lists.
+                    seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone()));
+                    match suites.contains_key(&suite) {
+                        true => Ok(Input { path, suite }),
+                        false => Err(no_suite(&suite, suites)
+                            .context(format!("cannot add '{}'", display(&path)))),
+                    }
+                })),
+                Err(error) => found.push(Err(error)),
+            }
+            continue;
+        }
+        let suite = args.suite.clone().or_else(|| only.clone()).ok_or_else(|| {
+            Error::new("the repository has several suites")
+                .hint(format!(
+                    "say --suite with one of {}",
+                    suites.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+                ))
+                .status(Status::Usage)
+        })?;
+        found.push(Ok(Input { path, suite }));
+    }
+    Ok(found)
+}
+
+/// Picks the packages that can be published, and says in `change` what that takes. A package that is
+/// there already, byte for byte, takes nothing.
+fn choose(
+    repository: &Repository,
+    head: Option<&Commit>,
+    all: Vec<Result<Candidate>>,
+    change: &mut Change,
+    failed: &mut dyn FnMut(Error),
+) -> Result<Vec<Candidate>> {
+    let there = published(repository, head, &all)?;
+    let mut files: HashMap<String, String> = HashMap::new();
+    let mut stanzas: HashMap<(String, String, Key), String> = HashMap::new();
+    let mut good = Vec::new();
+    for read in all {
+        let read = match read {
+            Ok(read) => read,
+            Err(error) => {
+                failed(error);
+                continue;
+            }
+        };
+        let Candidate { package, input } = &read;
+        let context = || format!("cannot add '{}'", display(&input.path));
+        let sum = content(&package.stanza);
+        let place = |index: &String| (input.suite.clone(), index.clone(), package.key.clone());
+        let other = package.indexes.iter().map(place).find_map(|place| {
+            let known = there.get(&place).or_else(|| stanzas.get(&place));
+            known.filter(|known| **known != sum).map(|_| place.0)
+        });
+        if let Some(suite) = other {
+            let what = format!("'{}' is in '{suite}' with other content", package.key);
+            failed(raise(Error::new(what)).context(context()));
+            continue;
+        }
+        let taken = package
+            .files
+            .iter()
+            .find(|file| files.get(&file.key).is_some_and(|known| *known != file.sha256));
+        let taken = match taken {
+            Some(file) => Some(file),
+            None => first_taken(repository.store(), &package.files)?,
+        };
+        if let Some(file) = taken {
+            let what = format!("'{}' is taken by a file with other content", file.key);
+            failed(raise(Error::new(what)).context(context()));
+            continue;
+        }
+        files.extend(package.files.iter().map(|f| (f.key.clone(), f.sha256.clone())));
+        let mut indexes = Vec::new();
+        for index in &package.indexes {
+            let place = place(index);
+            if there.contains_key(&place) || stanzas.contains_key(&place) {
+                continue;
+            }
+            stanzas.insert(place, sum.clone());
+            let edits = change.edits.entry((input.suite.clone(), index.clone())).or_default();
+            edits.insert(package.key.clone(), Some(package.stanza.clone()));
+            indexes.push(index.clone());
+        }
+        if !indexes.is_empty() {
+            change.pool.extend(package.files.iter().filter_map(PoolFile::to_place));
+            let (suite, package) = (input.suite.clone(), package.key.clone());
+            change.intents.push(Intent::Add { suite, indexes, package });
+        }
+        good.push(read);
+    }
+    Ok(good)
+}
+
+fn raise(error: Error) -> Error {
+    error.hint("what is published never changes: build it again with a higher packaging version")
+}
+
+/// What tells two packages of one name, version and architecture apart.
+fn content(stanza: &[u8]) -> String {
+    let sum = field(stanza, "SHA256").or_else(|| field(stanza, "Checksums-Sha256"));
+    String::from_utf8_lossy(sum.unwrap_or_default()).into_owned()
+}
+
+/// What is published of those packages, by suite, index and key.
+fn published(
+    repository: &Repository,
+    head: Option<&Commit>,
+    all: &[Result<Candidate>],
+) -> Result<HashMap<(String, String, Key), String>> {
+    let mut wanted: BTreeMap<(&str, &str), BTreeSet<Key>> = BTreeMap::new();
+    for read in all.iter().flatten() {
+        for index in &read.package.indexes {
+            let keys = wanted.entry((&read.input.suite, index)).or_default();
+            keys.insert(read.package.key.clone());
+        }
+    }
+    let mut there = HashMap::new();
+    for ((suite, path), keys) in wanted {
+        let index = head.and_then(|head| head.suites.get(suite)?.indexes.get(path));
+        let Some(index) = index else { continue };
+        let manifest = repository.manifest(index)?;
+        for (key, stanza) in manifest.find(&keys, &|id| repository.chunk(id))? {
+            there.insert((suite.to_owned(), path.to_owned(), key), content(&stanza));
+        }
+    }
+    Ok(there)
+}
+
+/// The first of the files whose name in the pool has other content.
+fn first_taken<'a>(store: &dyn Store, files: &'a [PoolFile]) -> Result<Option<&'a PoolFile>> {
+    for file in files {
+        let Some(size) = store.size(&file.key)? else { continue };
+        if size != file.size || hash(store, &file.key)? != file.sha256 {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
+fn hash(store: &dyn Store, key: &str) -> Result<String> {
+    let failed = || format!("cannot read '{}' of the repository", display(Path::new(key)));
+    let Some(mut file) = store.open(key)? else { return Ok(String::new()) };
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 17]);
+    loop {
+        match file.read(&mut buffer).context(failed)? {
+            0 => return Ok(format!("{:x}", hash.finalize())),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}

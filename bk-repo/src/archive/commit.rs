@@ -1,0 +1,214 @@
+//! The log of a repository: each commit says what was wanted and what came of it.
+//!
+//! `commits/000000000123` is written by create-if-absent and never changed: whoever writes it has
+//! decided what 123 is. It holds the signed Release files too, so that whoever finds a publication
+//! unfinished can finish it without the key.
+
+use std::collections::BTreeMap;
+
+use bk::{Context, Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::index::IndexFile;
+use super::manifest::Key;
+use crate::store::{PRIVATE, Store};
+
+/// The format of a commit.
+const VERSION: u32 = 1;
+
+/// A state of the repository, and how it came about.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Commit {
+    /// The format.
+    pub version: u32,
+    /// Its place in the log; the first is 1.
+    pub number: u64,
+    /// When it was made, in seconds since 1970.
+    pub time: i64,
+    /// The command that made it.
+    pub action: String,
+    /// What it was to do.
+    pub intents: Vec<Intent>,
+    /// Who signs; who came last, last.
+    pub keys: Vec<Signer>,
+    /// The suites by name.
+    pub suites: BTreeMap<String, Suite>,
+}
+
+/// One who signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signer {
+    /// The fingerprint, in upper-case hex.
+    pub fingerprint: String,
+    /// The public key, armored.
+    pub public: String,
+}
+
+/// One thing a commit was to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Intent {
+    /// Publish a package.
+    Add {
+        /// In this suite.
+        suite: String,
+        /// In these indexes.
+        indexes: Vec<String>,
+        /// Which.
+        package: Key,
+    },
+    /// Publish a package no more.
+    Remove {
+        /// In this suite.
+        suite: String,
+        /// In these indexes.
+        indexes: Vec<String>,
+        /// Which.
+        package: Key,
+    },
+    /// Change what the suite is called, what it has room for, or who signs.
+    Configure {
+        /// The suite.
+        suite: String,
+    },
+}
+
+/// A suite, as `dists/NAME` publishes it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Suite {
+    /// What it is called and has room for.
+    pub settings: Settings,
+    /// Its indexes by their path below `dists/NAME`, without suffix: `main/binary-amd64/Packages`.
+    pub indexes: BTreeMap<String, Index>,
+    /// What was signed.
+    pub published: Published,
+    /// The commits that published the generations before this one, the latest last.
+    pub previous: Vec<u64>,
+}
+
+/// What a suite is called and has room for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Components, in their order.
+    pub components: Vec<String>,
+    /// Architectures, in their order, without `all`.
+    pub architectures: Vec<String>,
+    /// The field `Codename`.
+    pub codename: Option<String>,
+    /// The field `Origin`.
+    pub origin: Option<String>,
+    /// The field `Label`.
+    pub label: Option<String>,
+    /// The field `Description`.
+    pub description: Option<String>,
+    /// After how many seconds apt shall believe the Release file no more.
+    pub valid_for: Option<u64>,
+    /// Whether apt shall install from here only when asked to.
+    pub not_automatic: bool,
+    /// Whether apt shall upgrade from here all the same.
+    pub but_automatic_upgrades: bool,
+}
+
+/// An index: its manifest's hash, and its published forms.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// The object with the manifest.
+    pub manifest: String,
+    /// How many stanzas it has.
+    pub count: u64,
+    /// Its forms.
+    pub files: Vec<IndexFile>,
+}
+
+/// The signed words of a suite.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The field `Date`, in seconds since 1970.
+    pub date: i64,
+    /// The file `Release`.
+    pub release: String,
+    /// The file `Release.gpg`.
+    pub signature: String,
+    /// The file `InRelease`.
+    pub in_release: String,
+}
+
+/// The name of commit `number`.
+pub fn key(number: u64) -> String {
+    format!("{PRIVATE}/commits/{number:012}")
+}
+
+/// A note of the latest commit known when it was written; it may lag.
+fn hint() -> String {
+    format!("{PRIVATE}/head")
+}
+
+/// Reads a commit, if it is there.
+pub fn read(store: &dyn Store, number: u64) -> Result<Option<Commit>> {
+    let Some(bytes) = store.read(&key(number))? else { return Ok(None) };
+    let parse = || -> Result<Commit> {
+        let commit: Commit = serde_json::from_slice(&bytes)?;
+        match (commit.version, commit.number == number) {
+            (VERSION, true) => Ok(commit),
+            (VERSION, false) => Err(Error::new("it says that it is another one")),
+            (other, _) => Err(Error::new(format!("its format is {other}, not {VERSION}"))
+                .hint("a later BuildKit wrote it: use that")),
+        }
+    };
+    parse().context(|| format!("cannot read commit {number} of the repository")).map(Some)
+}
+
+/// The number of the latest commit; 0 where there is none.
+pub fn head(store: &dyn Store) -> Result<u64> {
+    let hint = store.read(&hint())?.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
+    let mut number: u64 = hint.unwrap_or(0);
+    if number > 0 && store.size(&key(number))?.is_none() {
+        number = 0;
+    }
+    if number == 0 {
+        let all = store.list(&format!("{PRIVATE}/commits"))?;
+        let last = all.iter().rev().find_map(|e| e.key.rsplit('/').next()?.parse().ok());
+        number = last.unwrap_or(0);
+    }
+    while store.size(&key(number + 1))?.is_some() {
+        number += 1;
+    }
+    Ok(number)
+}
+
+/// Writes a commit; says false where another has this number.
+pub fn create(store: &dyn Store, commit: &Commit) -> Result<bool> {
+    let commit = Commit { version: VERSION, ..commit.clone() };
+    let mut text = serde_json::to_vec(&commit)?;
+    text.push(b'\n');
+    let created = store.create(&key(commit.number), &text)?;
+    if created {
+        store.replace(&hint(), commit.number.to_string().as_bytes(), None)?;
+    }
+    Ok(created)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Folder;
+
+    #[test]
+    fn the_head_is_found_with_any_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Folder::new(dir.path());
+        assert_eq!(head(&store).unwrap(), 0);
+        for number in 1..=12 {
+            assert!(create(&store, &Commit { number, ..Commit::default() }).unwrap());
+        }
+        assert!(!create(&store, &Commit { number: 12, ..Commit::default() }).unwrap());
+        for hint in ["12", "3", "99", "", "x"] {
+            store.replace(&super::hint(), hint.as_bytes(), None).unwrap();
+            assert_eq!(head(&store).unwrap(), 12, "{hint}");
+        }
+        store.remove(&super::hint()).unwrap();
+        assert_eq!(head(&store).unwrap(), 12);
+        assert_eq!(read(&store, 5).unwrap().unwrap().number, 5);
+        assert!(read(&store, 13).unwrap().is_none());
+    }
+}

@@ -1,0 +1,59 @@
+//! The file `Release` (the Debian repository format, DebianRepository/Format).
+
+use bk::{Error, Result};
+
+use super::commit::{Settings, Suite};
+
+/// Writes the Release file of a suite, dated `date` in seconds since 1970.
+pub fn text(name: &str, suite: &Suite, date: i64) -> Result<String> {
+    let Settings { origin, label, codename, description, .. } = &suite.settings;
+    let mut text = String::new();
+    let mut field = |name: &str, value: &str| text.extend([name, ": ", value, "\n"]);
+    field("Origin", origin.as_deref().unwrap_or("BuildKit"));
+    field("Label", label.as_deref().unwrap_or("BuildKit"));
+    field("Suite", name);
+    field("Codename", codename.as_deref().unwrap_or(name));
+    field("Date", &time(date)?);
+    if let Some(seconds) = suite.settings.valid_for {
+        field("Valid-Until", &time(date.saturating_add_unsigned(seconds))?);
+    }
+    if suite.settings.not_automatic {
+        field("NotAutomatic", "yes");
+    }
+    if suite.settings.but_automatic_upgrades {
+        field("ButAutomaticUpgrades", "yes");
+    }
+    field("Acquire-By-Hash", "yes");
+    // Packages for every architecture are in each architecture's index.
+    field("No-Support-for-Architecture-all", "Packages");
+    field("Architectures", &suite.settings.architectures.join(" "));
+    field("Components", &suite.settings.components.join(" "));
+    if let Some(description) = description {
+        field("Description", description);
+    }
+    text += "SHA256:\n";
+    for (path, index) in &suite.indexes {
+        for file in &index.files {
+            let line = format!(" {} {:>10} {path}{}\n", file.sha256, file.size, file.suffix);
+            text += &line;
+        }
+    }
+    Ok(text)
+}
+
+/// A time as apt reads it, with `UTC`, as Debian's own Release files write it.
+fn time(seconds: i64) -> Result<String> {
+    let time = jiff::Timestamp::from_second(seconds)
+        .map_err(|_| Error::new(format!("{seconds} is no time a Release file can have")))?;
+    Ok(time.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string())
+}
+
+/// The files a Release file lists: path, SHA-256 in hex, size.
+pub fn files(release: &str) -> impl Iterator<Item = (&str, &str, u64)> {
+    let lines = release.lines().skip_while(|line| *line != "SHA256:").skip(1);
+    lines.take_while(|line| line.starts_with(' ')).filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (hash, size, path) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
+        Some((path, hash, size))
+    })
+}

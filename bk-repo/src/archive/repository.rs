@@ -1,0 +1,364 @@
+//! A repository: reading its state, and changing it in one step that a crash cannot halve.
+//!
+//! A change is prepared in full (pool files, chunks, indexes under their hashes), then decided by
+//! writing its commit, then projected onto `dists/`: index names, Release and Release.gpg, and
+//! InRelease last. A projection can be done again at any time, by anyone, from the commit alone;
+//! whoever next writes to a repository first does that where it is unfinished.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use bk::file::Lock;
+use bk::{Console, Context, Error, Result, Status, display};
+use rayon::prelude::*;
+
+use super::commit::{self, Commit, Index, Intent, Published, Settings, Signer, Suite};
+use super::index::{assemble, by_hash};
+use super::manifest::{Changes, Manifest};
+use super::retention::{self, folder};
+use super::{chunk, release};
+use crate::openpgp::{PublicKey, SecretKey, armor_keys, sign_release};
+use crate::store::{Folder, PRIVATE, Staged, Store};
+
+/// The file with the public keys, for those who set a machine up by hand.
+pub const KEYS: &str = "key.asc";
+
+/// A repository.
+pub struct Repository {
+    store: Box<dyn Store>,
+    path: PathBuf,
+}
+
+/// A change to be made.
+#[derive(Default)]
+pub struct Change {
+    /// The command.
+    pub action: String,
+    /// What it is to do, for the log.
+    pub intents: Vec<Intent>,
+    /// Files for the pool.
+    pub pool: Vec<Staged>,
+    /// What becomes of stanzas, by suite and index.
+    pub edits: BTreeMap<(String, String), Changes>,
+    /// Suites that are new or have new settings.
+    pub settings: BTreeMap<String, Settings>,
+    /// Who signs from now on.
+    pub keys: Option<Vec<Signer>>,
+}
+
+/// The name of an object.
+fn object(id: &str) -> String {
+    let (first, rest) = id.split_at_checked(2).unwrap_or((id, ""));
+    format!("{PRIVATE}/objects/{first}/{rest}")
+}
+
+impl Repository {
+    /// The repository in a folder, which need not be there yet.
+    pub fn at(path: &Path) -> Self {
+        Repository { store: Box::new(Folder::new(path)), path: path.to_owned() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its files.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Its latest commit; an error if it has none.
+    pub fn head(&self) -> Result<Commit> {
+        self.head_if_any()?.ok_or_else(|| {
+            Error::new(format!("'{}' is no repository", display(&self.path)))
+                .hint(format!("make one with 'bk-repo init {}'", display(&self.path)))
+        })
+    }
+
+    /// Its latest commit, if it has one.
+    pub fn head_if_any(&self) -> Result<Option<Commit>> {
+        let failed = || format!("cannot read the repository '{}'", display(&self.path));
+        let number = commit::head(self.store()).context(failed)?;
+        if number == 0 {
+            return Ok(None);
+        }
+        commit::read(self.store(), number).context(failed)
+    }
+
+    /// The stored form of an object.
+    pub fn object(&self, id: &str) -> Result<Vec<u8>> {
+        let found = self.store.read(&object(id))?;
+        found.ok_or_else(|| {
+            Error::new(format!("the object '{id}' of '{}' is missing", display(&self.path)))
+                .hint("'bk-repo check' tells what else is")
+        })
+    }
+
+    /// The text of a chunk.
+    pub fn chunk(&self, id: &str) -> Result<Vec<u8>> {
+        let text = chunk::unpack(id, &self.object(id)?);
+        text.context(|| format!("the object '{id}' of '{}' is damaged", display(&self.path)))
+    }
+
+    /// What an index consists of.
+    pub fn manifest(&self, index: &Index) -> Result<Manifest> {
+        if index.manifest.is_empty() {
+            return Ok(Manifest::default());
+        }
+        let bytes = self.object(&index.manifest)?;
+        let damaged =
+            || format!("the object '{}' of '{}' is damaged", index.manifest, display(&self.path));
+        if chunk::id(&bytes) != index.manifest {
+            return Err(Error::new("its bytes are not what its name says").context(damaged()));
+        }
+        serde_json::from_slice(&bytes).context(damaged)
+    }
+
+    /// Becomes the one who writes; waits for others at most `wait`. Finishes what a crash left.
+    pub fn write(&self, wait: Duration, console: &Console) -> Result<Writer<'_>> {
+        let lock = self.store.lock(wait, console)?;
+        let head = self.head_if_any()?;
+        let writer = Writer { repository: self, _lock: lock, head };
+        if let Some(head) = &writer.head {
+            for (name, suite) in &head.suites {
+                if !self.is_projected(name, suite)? {
+                    console.note(&format!("finishing the publication of '{name}'"));
+                    self.project(name, None, suite)?;
+                }
+            }
+            self.publish_keys(head)?;
+        }
+        Ok(writer)
+    }
+
+    /// Whether `dists/NAME` says what the commit says.
+    pub fn is_projected(&self, name: &str, suite: &Suite) -> Result<bool> {
+        let there = self.store.read(&format!("dists/{name}/InRelease"))?;
+        Ok(there.is_some_and(|bytes| bytes == suite.published.in_release.as_bytes()))
+    }
+
+    /// Publishes a suite as its commit says. `old` is what is published now, where that is certain.
+    fn project(&self, name: &str, old: Option<&Suite>, suite: &Suite) -> Result<()> {
+        let changed: Vec<(&String, &Index)> = suite
+            .indexes
+            .iter()
+            .filter(|(path, index)| old.and_then(|old| old.indexes.get(*path)) != Some(*index))
+            .collect();
+        let mut aliases = Vec::new();
+        for (path, index) in changed {
+            let dir = folder(name, path);
+            self.restore(&dir, index)?;
+            for file in &index.files {
+                let to = format!("dists/{name}/{path}{}", file.suffix);
+                self.store.alias(&by_hash(&dir, &file.sha256), &to)?;
+                aliases.push(to);
+            }
+        }
+        self.store.settle(&aliases)?;
+        let Published { release, signature, in_release, .. } = &suite.published;
+        let write = |file: &str, text: &str, time| {
+            self.store.replace(&format!("dists/{name}/{file}"), text.as_bytes(), time)
+        };
+        write("Release", release, None)?;
+        write("Release.gpg", signature, None)?;
+        // Servers and apt compare times by whole seconds: two generations must not share one.
+        let now = SystemTime::now();
+        let before = self.store.modified(&format!("dists/{name}/InRelease"))?;
+        let time = before.map_or(now, |before| now.max(before + Duration::from_secs(1)));
+        write("InRelease", in_release, Some(time))
+    }
+
+    /// Makes the files of an index again that are not under their hashes.
+    fn restore(&self, dir: &str, index: &Index) -> Result<()> {
+        let mut missing = false;
+        for file in &index.files {
+            missing |= self.store.size(&by_hash(dir, &file.sha256))?.is_none();
+        }
+        if !missing {
+            return Ok(());
+        }
+        let scratch = self.store.scratch()?;
+        let load = |id: &str| self.object(id);
+        let (files, staged) = assemble(&self.manifest(index)?, dir, scratch.path(), &load)?;
+        if files != index.files {
+            return Err(Error::new(format!("the index in '{dir}' cannot be made again as it was"))
+                .hint(
+                    "another version of BuildKit compressed it: change the suite with this one",
+                ));
+        }
+        self.store.place(staged)
+    }
+
+    fn publish_keys(&self, head: &Commit) -> Result<()> {
+        let keys = public_keys(head)?;
+        let text = armor_keys(&keys)?;
+        if self.store.read(KEYS)?.as_deref() != Some(text.as_bytes()) {
+            self.store.replace(KEYS, text.as_bytes(), None)?;
+        }
+        Ok(())
+    }
+}
+
+/// The public keys a commit names.
+pub fn public_keys(commit: &Commit) -> Result<Vec<PublicKey>> {
+    commit.keys.iter().map(|signer| PublicKey::parse(signer.public.as_bytes())).collect()
+}
+
+/// The one who writes to a repository.
+pub struct Writer<'a> {
+    repository: &'a Repository,
+    _lock: Option<Lock>,
+    head: Option<Commit>,
+}
+
+impl Writer<'_> {
+    /// The latest commit, if there is one.
+    pub fn head(&self) -> Option<&Commit> {
+        self.head.as_ref()
+    }
+
+    /// Makes a change, at `now` seconds since 1970, signed by all of `keys`.
+    pub fn commit(&mut self, change: Change, now: i64, keys: &[SecretKey]) -> Result<()> {
+        let old = self.head.clone().unwrap_or_default();
+        let mut new = Commit {
+            number: old.number + 1,
+            time: now,
+            action: change.action,
+            intents: change.intents,
+            ..old.clone()
+        };
+        let store = self.repository.store();
+        let scratch = store.scratch()?;
+        let mut touched: BTreeSet<String> = change.settings.keys().cloned().collect();
+        touched.extend(change.edits.keys().map(|(suite, _)| suite.clone()));
+        for (name, settings) in change.settings {
+            new.suites.entry(name).or_default().settings = settings;
+        }
+        if let Some(keys) = change.keys {
+            new.keys = keys;
+            touched.extend(new.suites.keys().cloned());
+        }
+        let mut edits = change.edits;
+        for name in &touched {
+            let Some(suite) = new.suites.get(name) else { continue };
+            for path in standing(&suite.settings) {
+                if !suite.indexes.contains_key(&path) {
+                    edits.entry((name.clone(), path)).or_default();
+                }
+            }
+        }
+        let edits: Vec<((String, String), Changes)> = edits.into_iter().collect();
+        let rebuilt: Vec<(Index, Vec<Staged>)> = edits
+            .par_iter()
+            .map(|((name, path), changes)| {
+                let before = new.suites.get(name).and_then(|suite| suite.indexes.get(path));
+                self.rebuild(before, &folder(name, path), changes, scratch.path())
+            })
+            .collect::<Result<_>>()?;
+        let mut staged = change.pool;
+        for (((name, path), _), (index, files)) in edits.into_iter().zip(rebuilt) {
+            staged.extend(files);
+            let Some(suite) = new.suites.get_mut(&name) else { continue };
+            suite.indexes.insert(path, index);
+        }
+        for name in &touched {
+            let Some(suite) = new.suites.get_mut(name) else { continue };
+            // apt keeps what it has if what it gets is older.
+            let date = now.max(suite.published.date);
+            let text = release::text(name, suite, date)?;
+            let signed = sign_release(&text, date, keys)?;
+            suite.published = Published {
+                date,
+                release: text,
+                signature: signed.detached,
+                in_release: signed.in_release,
+            };
+            if old.suites.contains_key(name) {
+                suite.previous.push(old.number);
+                let surplus = suite.previous.len().saturating_sub(retention::GENERATIONS - 1);
+                suite.previous.drain(..surplus);
+            }
+        }
+        store.place(staged)?;
+        if !commit::create(store, &new)? {
+            return Err(Error::new(format!("another process wrote commit {}", new.number))
+                .hint("try again")
+                .status(Status::Temporary));
+        }
+        // From here on it is done, whatever happens: the next writer finishes what this one cannot.
+        let unfinished = |name: &str| format!("committed, but '{name}' is not fully published");
+        for name in &touched {
+            let (before, Some(suite)) = (old.suites.get(name), new.suites.get(name)) else {
+                continue;
+            };
+            self.repository
+                .project(name, before, suite)
+                .context(|| unfinished(name))
+                .hint(|| "the next command that writes finishes it".into())?;
+        }
+        self.repository.publish_keys(&new)?;
+        for name in &touched {
+            if let Some(suite) = new.suites.get(name) {
+                retention::prune(store, name, old.suites.get(name), suite)?;
+            }
+        }
+        self.head = Some(new);
+        Ok(())
+    }
+
+    /// An index after changes, and the files that came with it.
+    fn rebuild(
+        &self,
+        before: Option<&Index>,
+        dir: &str,
+        changes: &Changes,
+        scratch: &Path,
+    ) -> Result<(Index, Vec<Staged>)> {
+        let repository = self.repository;
+        let manifest =
+            before.map_or(Ok(Manifest::default()), |index| repository.manifest(index))?;
+        let (manifest, texts) = manifest.apply(changes, &|id| repository.chunk(id))?;
+        let packed: BTreeMap<String, Vec<u8>> = texts
+            .into_par_iter()
+            .map(|(id, text)| {
+                // One that is there already may be compressed otherwise, and keeps its name.
+                let there = repository.store.read(&object(&id))?;
+                let there = there.filter(|object| chunk::unpack(&id, object).is_ok());
+                Ok((id, there.map_or_else(|| chunk::pack(&text), Ok)?))
+            })
+            .collect::<Result<_>>()?;
+        let mut staged = Vec::new();
+        let prefix = dir.replace('/', "_");
+        let mut stage = |id: &str, bytes: &[u8]| -> Result<()> {
+            let path = scratch.join(format!("{prefix}-{id}"));
+            let write = || -> std::io::Result<()> {
+                std::io::Write::write_all(&mut std::fs::File::create(&path)?, bytes)
+            };
+            write().context(|| format!("cannot write '{}'", display(&path)))?;
+            staged.push(Staged { key: object(id), path });
+            Ok(())
+        };
+        packed.iter().try_for_each(|(id, bytes)| stage(id, bytes))?;
+        let text = serde_json::to_vec(&manifest)?;
+        let id = chunk::id(&text);
+        stage(&id, &text)?;
+        let load = |id: &str| match packed.get(id) {
+            Some(object) => Ok(object.clone()),
+            None => repository.object(id),
+        };
+        let (files, published) = assemble(&manifest, dir, scratch, &load)?;
+        staged.extend(published);
+        Ok((Index { manifest: id, count: manifest.count(), files }, staged))
+    }
+}
+
+/// The indexes a suite always has: one for each component and architecture.
+fn standing(settings: &Settings) -> Vec<String> {
+    let of_component = |component: &String| -> Vec<String> {
+        let path = |a: &String| format!("{component}/binary-{a}/Packages");
+        settings.architectures.iter().map(path).collect()
+    };
+    settings.components.iter().flat_map(of_component).collect()
+}

@@ -1,0 +1,209 @@
+//! `bk-repo check`
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+
+use bk::record::Record;
+use bk::{Result, Session, Status};
+use bk_deb::debian::control::{field, paragraphs};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::archive::commit::{self, Commit, Suite};
+use crate::archive::index::by_hash;
+use crate::archive::manifest::Key;
+use crate::archive::repository::{KEYS, Repository, public_keys};
+use crate::archive::retention::folder;
+use crate::archive::{chunk, release};
+use crate::openpgp::{armor_keys, verify_cleartext, verify_detached};
+
+/// Check every hash, signature and reference; exit status 3 if something is wrong
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    repo: PathBuf,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(tag = "type", rename = "problem")]
+pub struct Problem {
+    /// The file, from the repository's folder on.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl Record for Problem {
+    fn line(&self) -> Cow<'_, [u8]> {
+        format!("{}\t{}", self.path, self.problem).into_bytes().into()
+    }
+}
+
+/// Checks a repository.
+pub fn run(args: Args, session: &mut Session) -> Result<Status> {
+    let repository = Repository::at(&args.repo);
+    let problems = check(&repository)?;
+    for problem in &problems {
+        session.out.record(problem)?;
+    }
+    Ok(if problems.is_empty() { Status::Done } else { Status::No })
+}
+
+/// What is wrong with a repository, sorted by file.
+pub fn check(repository: &Repository) -> Result<Vec<Problem>> {
+    let head = repository.head()?;
+    let mut checker = Checker { repository, problems: Vec::new(), pool: BTreeMap::new() };
+    checker.log(&head)?;
+    let keys = public_keys(&head)?;
+    if checker
+        .read(KEYS)?
+        .is_some_and(|text| Ok(text) != armor_keys(&keys).map(String::into_bytes).map_err(drop))
+    {
+        checker.problem(KEYS, "not the keys that sign");
+    }
+    for (name, suite) in &head.suites {
+        checker.suite(name, suite, &keys)?;
+    }
+    checker.pool()?;
+    checker.problems.sort();
+    checker.problems.dedup();
+    Ok(checker.problems)
+}
+
+struct Checker<'a> {
+    repository: &'a Repository,
+    problems: Vec<Problem>,
+    /// What stanzas say of files in the pool: size and SHA-256.
+    pool: BTreeMap<String, (u64, String)>,
+}
+
+impl Checker<'_> {
+    fn problem(&mut self, path: &str, problem: impl Into<String>) {
+        self.problems.push(Problem { path: path.to_owned(), problem: problem.into() });
+    }
+
+    /// The bytes of a file that must be there.
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>> {
+        let found = self.repository.store().read(path)?;
+        if found.is_none() {
+            self.problem(path, "missing");
+        }
+        Ok(found)
+    }
+
+    fn log(&mut self, head: &Commit) -> Result<()> {
+        for number in 1..head.number {
+            match commit::read(self.repository.store(), number) {
+                Ok(Some(_)) => {}
+                Ok(None) => self.problem(&commit::key(number), "missing"),
+                Err(error) => self.problem(&commit::key(number), error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    fn suite(
+        &mut self,
+        name: &str,
+        suite: &Suite,
+        keys: &[crate::openpgp::PublicKey],
+    ) -> Result<()> {
+        let path = |file: &str| format!("dists/{name}/{file}");
+        let text = &suite.published.release;
+        for (file, expected) in [
+            ("InRelease", &suite.published.in_release),
+            ("Release", text),
+            ("Release.gpg", &suite.published.signature),
+        ] {
+            if self.read(&path(file))?.is_some_and(|found| found != expected.as_bytes()) {
+                self.problem(&path(file), "not what the latest commit published");
+            }
+        }
+        match verify_cleartext(&suite.published.in_release, keys) {
+            Ok(signed) if signed == *text => {}
+            Ok(_) => self.problem(&path("InRelease"), "signs another text than Release has"),
+            Err(error) => self.problem(&path("InRelease"), error.to_string()),
+        }
+        if let Err(error) = verify_detached(&suite.published.signature, text.as_bytes(), keys) {
+            self.problem(&path("Release.gpg"), error.to_string());
+        }
+        for (file, hash, size) in release::files(text) {
+            let dir = folder(name, file);
+            for path in [path(file), by_hash(&dir, hash)] {
+                let Some(bytes) = self.read(&path)? else { continue };
+                if bytes.len() as u64 != size || chunk::id(&bytes) != hash {
+                    self.problem(&path, "not the bytes that Release announces");
+                }
+            }
+        }
+        for (index, state) in &suite.indexes {
+            if let Err(error) = self.index(state) {
+                self.problem(&path(index), error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads an index from its chunks, and notes what it says of the pool.
+    fn index(&mut self, state: &crate::archive::commit::Index) -> Result<()> {
+        let manifest = self.repository.manifest(state)?;
+        for part in &manifest.chunks {
+            let object = self.repository.object(&part.id)?;
+            let text = chunk::unpack(&part.id, &object)?;
+            let mut gzip = Vec::new();
+            let limit = text.len() as u64 + 1;
+            flate2::read::GzDecoder::new(chunk::parts(&object)?.gzip)
+                .take(limit)
+                .read_to_end(&mut gzip)?;
+            if gzip != text {
+                return Err(bk::Error::new(format!("its chunk '{}' is damaged", part.id)));
+            }
+            for stanza in paragraphs(&text) {
+                let key = Key::of(stanza)?;
+                let get = |name| field(stanza, name).map(String::from_utf8_lossy);
+                if key.architecture == "source" {
+                    let dir = get("Directory").unwrap_or_default();
+                    let sums = get("Checksums-Sha256").unwrap_or_default();
+                    for line in sums.lines() {
+                        let mut words = line.split_ascii_whitespace();
+                        let (hash, size) =
+                            (words.next(), words.next().and_then(|s| s.parse().ok()));
+                        if let (Some(hash), Some(size), Some(file)) = (hash, size, words.next()) {
+                            self.pool.insert(format!("{dir}/{file}"), (size, hash.to_owned()));
+                        }
+                    }
+                } else if let (Some(file), Some(size), Some(hash)) =
+                    (get("Filename"), get("Size").and_then(|s| s.parse().ok()), get("SHA256"))
+                {
+                    self.pool.insert(file.into_owned(), (size, hash.into_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pool(&mut self) -> Result<()> {
+        let store = self.repository.store();
+        let check = |(path, (size, hash)): (&String, &(u64, String))| -> Result<Option<Problem>> {
+            let Some(mut file) = store.open(path)? else {
+                return Ok(Some(Problem { path: path.clone(), problem: "missing".into() }));
+            };
+            let mut sum = Sha256::new();
+            let copied = std::io::copy(&mut file, &mut sum);
+            let problem = match copied {
+                Err(error) => format!("cannot be read: {error}"),
+                Ok(n) if n != *size => format!("has {n} bytes, not {size}"),
+                Ok(_) if format!("{:x}", sum.finalize()) != *hash => "its hash is another".into(),
+                Ok(_) => return Ok(None),
+            };
+            Ok(Some(Problem { path: path.clone(), problem }))
+        };
+        let found: Vec<Option<Problem>> = self.pool.par_iter().map(check).collect::<Result<_>>()?;
+        self.problems.extend(found.into_iter().flatten());
+        Ok(())
+    }
+}

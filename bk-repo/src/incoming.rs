@@ -1,0 +1,235 @@
+//! What is to be published: packages read from files, checked, hashed and copied beside the pool.
+
+pub mod binary;
+pub mod changes;
+pub mod source;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use bk::{Context, Error, Result, Status, display};
+use bk_deb::debian::control::Paragraph;
+use bk_deb::debian::version::Version;
+use sha2::{Digest, Sha256};
+
+use crate::archive::commit::Settings;
+use crate::archive::manifest::Key;
+use crate::store::Staged;
+
+/// What the text of a control file, .dsc or .changes may have. The largest stanza of Debian 12's
+/// index has 60 KiB.
+const CONTROL_LIMIT: u64 = 4 << 20;
+
+/// A package ready to be published.
+#[derive(Debug)]
+pub struct Package {
+    /// What tells it apart.
+    pub key: Key,
+    /// The component it goes to.
+    pub component: String,
+    /// The indexes it goes to, by their path below `dists/SUITE`.
+    pub indexes: Vec<String>,
+    /// Its stanza.
+    pub stanza: Vec<u8>,
+    /// Its files in the pool; the first is the one that stands for it.
+    pub files: Vec<PoolFile>,
+}
+
+/// A file of a package.
+#[derive(Clone, Debug)]
+pub struct PoolFile {
+    /// Its name in the repository.
+    pub key: String,
+    /// Its hash, in hex.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where a copy waits for its place; none in a dry run.
+    pub staged: Option<PathBuf>,
+}
+
+impl PoolFile {
+    /// The copy, to be placed.
+    pub fn to_place(&self) -> Option<Staged> {
+        let path = self.staged.clone()?;
+        Some(Staged { key: self.key.clone(), path })
+    }
+}
+
+/// Where and how packages are read.
+pub struct Reader<'a> {
+    /// The suite's components and architectures.
+    pub settings: &'a Settings,
+    /// The component to use, where it was said.
+    pub component: Option<&'a str>,
+    /// The folder for copies; none in a dry run.
+    pub scratch: Option<&'a Path>,
+}
+
+impl Reader<'_> {
+    /// Reads a .deb, .udeb, .ddeb or .dsc. `number` tells copies of different inputs apart.
+    pub fn read(&self, path: &Path, number: usize) -> Result<Package> {
+        let read = || match extension(path) {
+            "deb" | "ddeb" | "udeb" => self.binary(path, number),
+            "dsc" => self.source(path, number),
+            other => Err(Error::new(format!("'.{other}' is no file that can be published"))
+                .hint("give it .deb, .udeb, .ddeb, .dsc or .changes files")),
+        };
+        read().context(|| format!("cannot add '{}'", display(path)))
+    }
+
+    /// The component of a package: as said, else as its section says (`contrib/net`), else the first.
+    fn component(&self, section: Option<&str>) -> Result<String> {
+        let known = &self.settings.components;
+        if let Some(wanted) = self.component {
+            return match known.iter().any(|c| c == wanted) {
+                true => Ok(wanted.to_owned()),
+                false => Err(Error::new(format!("the suite has no component '{wanted}'"))
+                    .hint(format!("it has {}; 'bk-repo init' adds others", known.join(", ")))
+                    .status(Status::Usage)),
+            };
+        }
+        let area = section.and_then(|s| s.split_once('/')).map(|(area, _)| area);
+        let found = area.and_then(|area| known.iter().find(|c| *c == area));
+        found.or(known.first()).cloned().ok_or_else(|| Error::new("the suite has no components"))
+    }
+
+    /// Copies a file while hashing it, so that what is published is what was hashed.
+    fn copy(&self, from: &Path, name: &str, number: usize) -> Result<(PoolFile, [u8; 16])> {
+        let failed = || format!("cannot read '{}'", display(from));
+        let mut file = File::open(from).context(failed)?;
+        let staged = self.scratch.map(|dir| dir.join(format!("{number}-{name}")));
+        let mut copy = match &staged {
+            Some(path) => {
+                Some(File::create(path).context(|| format!("cannot copy '{}'", display(from)))?)
+            }
+            None => None,
+        };
+        let (mut sha256, mut md5) = (Sha256::new(), md5::Md5::new());
+        // Only .dsc files need MD5, and they are small.
+        let with_md5 = extension(from) == "dsc";
+        let (mut size, mut buffer) = (0, vec![0; 1 << 17]);
+        loop {
+            let n = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(Error::from(e).context(failed())),
+            };
+            sha256.update(&buffer[..n]);
+            if with_md5 {
+                md5.update(&buffer[..n]);
+            }
+            if let Some(copy) = &mut copy {
+                copy.write_all(&buffer[..n])
+                    .context(|| format!("cannot copy '{}' into the repository", display(from)))?;
+            }
+            size += n as u64;
+        }
+        let sha256 = format!("{:x}", sha256.finalize());
+        Ok((PoolFile { key: String::new(), sha256, size, staged }, md5.finalize().into()))
+    }
+}
+
+/// What a file's name ends with, without the dot.
+pub fn extension(path: &Path) -> &str {
+    path.extension().and_then(|e| e.to_str()).unwrap_or_default()
+}
+
+/// The folder of a source package in the pool, as Debian's: `pool/main/libx/libxy`.
+fn pool(component: &str, source: &str) -> String {
+    let letters = if source.starts_with("lib") { 4 } else { 1 };
+    let prefix: String = source.chars().take(letters).collect();
+    format!("pool/{component}/{prefix}/{source}")
+}
+
+/// Checks the name of a package; it becomes part of a path. Policy 5.6.1 wants lower case, which
+/// dpkg does not insist on.
+fn check_name(name: &str) -> Result<&str> {
+    let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b));
+    match good {
+        true => Ok(name),
+        false => Err(Error::new(format!("'{}' is no name of a package", bk::sanitize(name)))),
+    }
+}
+
+fn check_architecture(name: &str) -> Result<&str> {
+    let good = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    match good {
+        true => Ok(name),
+        false => Err(Error::new(format!("'{}' is no architecture", bk::sanitize(name)))),
+    }
+}
+
+fn check_version(paragraph: &Paragraph) -> Result<Version> {
+    Version::parse(paragraph.require("Version")?)
+}
+
+/// Checks the name of a file beside a .dsc or .changes: one name, no way out of the folder.
+fn check_file(name: &str) -> Result<&str> {
+    let good = !name.is_empty()
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-_~:".contains(&b));
+    match good {
+        true => Ok(name),
+        false => Err(Error::new(format!("'{}' is no name for a file", bk::sanitize(name)))),
+    }
+}
+
+/// A file that a .dsc or .changes lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its hash, in hex.
+    pub sha256: String,
+}
+
+/// Reads the field `Checksums-Sha256`.
+fn listed(paragraph: &Paragraph) -> Result<Vec<Listed>> {
+    let field = paragraph.require("Checksums-Sha256")?;
+    let lines = field.lines().filter(|line| !line.trim().is_empty());
+    let parse = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let bad = || Error::new(format!("'{}' lists no file", bk::sanitize(line.trim())));
+        let sha256 = words.next().filter(|w| w.len() == 64).ok_or_else(bad)?.to_lowercase();
+        let size = words.next().and_then(|w| w.parse().ok()).ok_or_else(bad)?;
+        let name = check_file(words.next().ok_or_else(bad)?)?.to_owned();
+        Ok(Listed { name, size, sha256 })
+    };
+    lines.map(parse).collect::<Result<_>>().context(|| "bad field 'Checksums-Sha256'".into())
+}
+
+/// Compares a file with what was said about it.
+fn check_listed(file: &PoolFile, listed: &Listed) -> Result<()> {
+    if file.size == listed.size && file.sha256 == listed.sha256 {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "'{}' has {} bytes with the SHA-256 {}, but {} bytes with {} are announced",
+        listed.name, file.size, file.sha256, listed.size, listed.sha256
+    ))
+    .hint("build or fetch the files again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_never_leave_their_folder() {
+        for bad in ["", "../x", "a/b", ".x", "a b", "a\nb", "..", "/etc"] {
+            assert!(check_file(bad).is_err() && check_name(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "../x", "a/b", "a b"] {
+            assert!(check_architecture(bad).is_err(), "{bad}");
+        }
+        check_file("x_1%3a".replace('%', ":").as_str()).unwrap();
+        assert_eq!(pool("main", "libfoo"), "pool/main/libf/libfoo");
+        assert_eq!(pool("main", "x"), "pool/main/x/x");
+    }
+}

@@ -1,0 +1,56 @@
+//! .changes files: what one build made, and for which suite.
+
+use std::path::{Path, PathBuf};
+
+use bk::{Context, Error, Result, display};
+use bk_deb::debian::control::Paragraph;
+use sha2::{Digest, Sha256};
+
+use super::{Listed, extension, listed};
+use crate::openpgp::strip_cleartext;
+
+/// What a .changes file announces.
+#[derive(Debug)]
+pub struct Changes {
+    /// The field `Distribution`.
+    pub distribution: String,
+    /// The packages it lists, binary and source.
+    pub packages: Vec<PathBuf>,
+}
+
+/// Reads a .changes file, and checks every file it lists.
+pub fn read(path: &Path) -> Result<Changes> {
+    let read = || {
+        let text = strip_cleartext(&bk::file::read(path, super::CONTROL_LIMIT)?);
+        let changes = Paragraph::parse(&text).context(|| "not a .changes file".into())?;
+        let distribution = changes.require("Distribution")?.to_owned();
+        let mut packages = Vec::new();
+        for listed in listed(&changes)? {
+            let beside = path.with_file_name(&listed.name);
+            check(&beside, &listed)?;
+            // The other files are parts of the .dsc, or notes on the build.
+            if ["deb", "ddeb", "udeb", "dsc"].contains(&extension(&beside)) {
+                packages.push(beside);
+            }
+        }
+        match packages.is_empty() {
+            true => Err(Error::new("it lists no package")),
+            false => Ok(Changes { distribution, packages }),
+        }
+    };
+    read().context(|| format!("cannot add '{}'", display(path)))
+}
+
+fn check(path: &Path, listed: &Listed) -> Result<()> {
+    let hash = || -> Result<(u64, String)> {
+        let mut file = std::fs::File::open(path)?;
+        let mut hash = Sha256::new();
+        let size = std::io::copy(&mut file, &mut hash)?;
+        Ok((size, format!("{:x}", hash.finalize())))
+    };
+    let (size, sha256) = hash()
+        .context(|| format!("cannot read '{}', which it lists", display(path)))
+        .hint(|| format!("put '{}' beside the .changes file", listed.name))?;
+    let file = super::PoolFile { key: String::new(), sha256, size, staged: None };
+    super::check_listed(&file, listed)
+}

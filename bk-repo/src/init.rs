@@ -1,0 +1,191 @@
+//! `bk-repo init`
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bk::record::Record;
+use bk::{Error, Result, Session, Status};
+
+use crate::archive::commit::{Commit, Intent, Settings};
+use crate::archive::repository::{Change, Repository};
+use crate::command::{self, Writing, check_word, this_architecture};
+
+/// Make a repository, or give one more suites, components and architectures
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The folder
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// A suite; given several times: several [default: stable, or all the repository has]
+    #[arg(long, value_name = "NAME", value_parser = check_word)]
+    suite: Vec<String>,
+    /// A component of the suites [default: main]
+    #[arg(long, value_name = "NAME", value_parser = check_word)]
+    component: Vec<String>,
+    /// An architecture of the suites [default: this machine's]
+    #[arg(long, value_name = "NAME", value_parser = check_word)]
+    arch: Vec<String>,
+    /// Who the packages come from (the field Origin)
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    origin: Option<String>,
+    /// What the repository is called (the field Label)
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    label: Option<String>,
+    /// The name of the release the suite has now (the field Codename)
+    #[arg(long, value_name = "NAME", value_parser = check_word)]
+    codename: Option<String>,
+    /// What it is for (the field Description)
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    description: Option<String>,
+    /// After what time apt shall believe it no more, such as 7d or 12h (the field Valid-Until)
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    valid_for: Option<u64>,
+    /// Let apt install from here only what it is told to
+    #[arg(long)]
+    not_automatic: bool,
+    /// Let apt upgrade from here what was installed from here, with --not-automatic
+    #[arg(long, requires = "not_automatic")]
+    but_automatic_upgrades: bool,
+    /// The key to sign with [default: the oldest in the key folder, made if there is none]
+    #[arg(long, value_name = "FINGERPRINT")]
+    key: Option<String>,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+fn one_line(text: &str) -> Result<String> {
+    match text.trim().is_empty() || text.contains(char::is_control) {
+        true => Err(Error::new("not one line of text")),
+        false => Ok(text.trim().to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<u64> {
+    let parse = || {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let unit = match unit {
+            "w" => 7 * 24 * 3600,
+            "d" => 24 * 3600,
+            "h" => 3600,
+            "m" => 60,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(unit).filter(|seconds| *seconds > 0)
+    };
+    parse().ok_or_else(|| Error::new("not a time such as 2w, 7d, 12h or 30m"))
+}
+
+#[derive(serde::Serialize)]
+#[serde(tag = "type", rename = "repository")]
+struct Made<'a> {
+    #[serde(serialize_with = "bk::record::path")]
+    path: &'a Path,
+    suites: Vec<&'a String>,
+    keys: Vec<&'a String>,
+}
+
+impl Record for Made<'_> {
+    fn line(&self) -> Cow<'_, [u8]> {
+        std::os::unix::ffi::OsStrExt::as_bytes(self.path.as_os_str()).into()
+    }
+}
+
+/// Makes or extends a repository.
+pub fn run(args: Args, session: &mut Session) -> Result<Status> {
+    let repository = Repository::at(&args.dir);
+    if args.writing.dry_run {
+        let head = repository.head_if_any()?.unwrap_or_default();
+        let settings = settings(&args, &head);
+        let keys = fingerprints(&head);
+        session.out.record(&Made { path: &args.dir, suites: settings.keys().collect(), keys })?;
+        return Ok(Status::Done);
+    }
+    bk::file::create_dir(&args.dir)?;
+    let mut writer = repository.write(args.writing.wait(), &session.console)?;
+    let head = writer.head().cloned().unwrap_or_default();
+    let settings = settings(&args, &head);
+    let (keys, signers) = if head.number == 0 {
+        let key = command::default_key(session, args.key.as_deref())?;
+        (Some(vec![command::signer(&key)?]), vec![key])
+    } else if args.key.is_some() {
+        return Err(Error::new("the repository has its key")
+            .hint("'bk-repo key rotate REPO --to FINGERPRINT' gives it another")
+            .status(Status::Usage));
+    } else {
+        (None, command::signers(session, &head)?)
+    };
+    let changed = |(name, new): &(&String, &Settings)| {
+        head.suites.get(*name).is_none_or(|suite| suite.settings != **new)
+    };
+    let intents: Vec<Intent> = settings
+        .iter()
+        .filter(changed)
+        .map(|(suite, _)| Intent::Configure { suite: suite.clone() })
+        .collect();
+    if !intents.is_empty() {
+        let change = Change { action: "init".into(), intents, settings, keys, ..Change::default() };
+        writer.commit(change, command::now(session), &signers)?;
+    }
+    if let Some(head) = writer.head() {
+        let (suites, keys) = (head.suites.keys().collect(), fingerprints(head));
+        session.out.record(&Made { path: &args.dir, suites, keys })?;
+    }
+    Ok(Status::Done)
+}
+
+fn fingerprints(head: &Commit) -> Vec<&String> {
+    head.keys.iter().map(|signer| &signer.fingerprint).collect()
+}
+
+/// The change that makes a repository with the defaults.
+pub fn defaults(suite: &str) -> BTreeMap<String, Settings> {
+    let settings = Settings {
+        components: vec!["main".into()],
+        architectures: vec![this_architecture().into()],
+        ..Settings::default()
+    };
+    BTreeMap::from([(suite.to_owned(), settings)])
+}
+
+/// The settings of the suites named, after the command.
+fn settings(args: &Args, head: &Commit) -> BTreeMap<String, Settings> {
+    let names: Vec<String> = match (&args.suite[..], head.suites.is_empty()) {
+        ([], true) => vec!["stable".into()],
+        ([], false) => head.suites.keys().cloned().collect(),
+        (named, _) => named.to_vec(),
+    };
+    let mut all = BTreeMap::new();
+    for name in names {
+        let old = head.suites.get(&name).map(|suite| suite.settings.clone());
+        let mut new = old.clone().unwrap_or_default();
+        extend(&mut new.components, &args.component, "main");
+        extend(&mut new.architectures, &args.arch, this_architecture());
+        // Packages for all are in the index of each architecture; sources are of none.
+        new.architectures.retain(|a| a != "all" && a != "source");
+        let set = |field: &mut Option<String>, value: &Option<String>| {
+            if value.is_some() {
+                field.clone_from(value);
+            }
+        };
+        set(&mut new.origin, &args.origin);
+        set(&mut new.label, &args.label);
+        set(&mut new.codename, &args.codename);
+        set(&mut new.description, &args.description);
+        new.valid_for = args.valid_for.or(new.valid_for);
+        new.not_automatic |= args.not_automatic;
+        new.but_automatic_upgrades |= args.but_automatic_upgrades;
+        all.insert(name, new);
+    }
+    all
+}
+
+fn extend(list: &mut Vec<String>, wanted: &[String], default: &str) {
+    let default = [default.to_owned()];
+    let wanted = if wanted.is_empty() && list.is_empty() { &default[..] } else { wanted };
+    for word in wanted {
+        if !list.contains(word) {
+            list.push(word.clone());
+        }
+    }
+}

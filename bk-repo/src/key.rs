@@ -1,0 +1,241 @@
+//! `bk-repo key`
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bk::file::AtomicFile;
+use bk::record::Record;
+use bk::{Context, Error, Result, Session, Status, display};
+
+use crate::archive::commit::Intent;
+use crate::archive::repository::{Change, Repository, public_keys};
+use crate::command::{self, EMAIL, NAME, Writing};
+use crate::openpgp::{Algorithm, PublicKey, SecretKey, armor_keys, read_key};
+
+/// Make, import, export and change the keys that sign
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Make a key; prints its fingerprint
+    Create(Create),
+    /// List the keys in the key folder
+    List,
+    /// Take over a secret key, as `gpg --export-secret-keys` writes it
+    Import(Import),
+    /// Print the public key of a repository, or of a key in the key folder
+    Export(Export),
+    /// Sign with another key from now on, and with the old ones until --finish
+    Rotate(Rotate),
+}
+
+/// Options of `key create`.
+#[derive(Debug, clap::Args)]
+pub struct Create {
+    /// Whose key it is
+    #[arg(long, value_name = "NAME", default_value = NAME, value_parser = user)]
+    name: String,
+    /// Their address
+    #[arg(long, value_name = "ADDRESS", default_value = EMAIL, value_parser = user)]
+    email: String,
+    /// Make an RSA key with 4096 bits, for clients before 2016
+    #[arg(long)]
+    rsa: bool,
+    /// Say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+/// Options of `key import`.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// The file with the key; - is stdin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// A file with the passphrase that opens the key
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+/// Options of `key export`.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// A repository, or the fingerprint of a key in the key folder
+    #[arg(value_name = "REPO|FINGERPRINT")]
+    what: PathBuf,
+    /// Write it without armor, as files in /etc/apt/keyrings ending with .gpg are
+    #[arg(long)]
+    binary: bool,
+    /// Write it to a file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Options of `key rotate`.
+#[derive(Debug, clap::Args)]
+pub struct Rotate {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    repo: PathBuf,
+    /// The key to sign with; without it a new one is made
+    #[arg(long, value_name = "FINGERPRINT")]
+    to: Option<String>,
+    /// Make the new one an RSA key with 4096 bits
+    #[arg(long, conflicts_with_all = ["to", "finish"])]
+    rsa: bool,
+    /// Sign no more with any but the newest key, once all clients have that
+    #[arg(long, conflicts_with = "to")]
+    finish: bool,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+fn user(text: &str) -> Result<String> {
+    match text.is_empty() || text.contains(|c: char| c.is_control() || "<>".contains(c)) {
+        true => Err(Error::new("not a name or an address")),
+        false => Ok(text.to_owned()),
+    }
+}
+
+#[derive(serde::Serialize)]
+#[serde(tag = "type", rename = "key")]
+struct Key {
+    fingerprint: String,
+    user: String,
+}
+
+impl Key {
+    fn new(key: &PublicKey) -> Self {
+        Key { fingerprint: key.fingerprint(), user: key.user() }
+    }
+}
+
+impl Record for Key {
+    fn line(&self) -> Cow<'_, [u8]> {
+        self.fingerprint.as_bytes().into()
+    }
+}
+
+/// Works on keys.
+pub fn run(command: Command, session: &mut Session) -> Result<Status> {
+    match command {
+        Command::Create(args) => create(args, session),
+        Command::List => list(session),
+        Command::Import(args) => import(args, session),
+        Command::Export(args) => export(args, session),
+        Command::Rotate(args) => rotate(args, session),
+    }
+}
+
+fn algorithm(rsa: bool) -> Algorithm {
+    if rsa { Algorithm::Rsa4096 } else { Algorithm::Ed25519 }
+}
+
+fn create(args: Create, session: &mut Session) -> Result<Status> {
+    let user = format!("{} <{}>", args.name, args.email);
+    if args.dry_run {
+        let dir = display(command::ring(session).dir());
+        session.console.note(&format!("would make a key for '{user}' in '{dir}'"));
+        return Ok(Status::Done);
+    }
+    let key = command::make_key(session, &user, algorithm(args.rsa))?;
+    session.out.record(&Key::new(&key.public()))?;
+    Ok(Status::Done)
+}
+
+fn list(session: &mut Session) -> Result<Status> {
+    let ring = command::ring(session);
+    for fingerprint in ring.list()? {
+        session.out.record(&Key::new(&ring.load(&fingerprint)?.public()))?;
+    }
+    Ok(Status::Done)
+}
+
+fn import(args: Import, session: &mut Session) -> Result<Status> {
+    let read = || -> Result<SecretKey> {
+        let bytes = match args.file == Path::new("-") {
+            true => read_key(std::io::stdin().lock())?,
+            false => read_key(std::fs::File::open(&args.file)?)?,
+        };
+        let passphrase = match &args.passphrase_file {
+            Some(path) => {
+                let text = String::from_utf8(bk::file::read(path, 4096)?)?;
+                Some(text.trim_end_matches(['\n', '\r']).to_owned())
+            }
+            None => None,
+        };
+        SecretKey::parse(&bytes, passphrase.as_deref())
+    };
+    let key = read().context(|| format!("cannot import '{}'", display(&args.file)))?;
+    if !args.dry_run {
+        command::ring(session).store(&key)?;
+    }
+    session.out.record(&Key::new(&key.public()))?;
+    Ok(Status::Done)
+}
+
+fn export(args: Export, session: &mut Session) -> Result<Status> {
+    let repository = Repository::at(&args.what);
+    let keys = match repository.head_if_any()? {
+        Some(head) => public_keys(&head)?,
+        None => {
+            let key = command::ring(session).load(&args.what.to_string_lossy());
+            vec![key.context(|| format!("'{}' is no repository", display(&args.what)))?.public()]
+        }
+    };
+    let bytes = match args.binary {
+        true => keys.iter().map(PublicKey::binary).collect::<Result<Vec<_>>>()?.concat(),
+        false => armor_keys(&keys)?.into_bytes(),
+    };
+    match args.output {
+        Some(path) => {
+            let mut file = AtomicFile::create(&path)?;
+            file.write_all(&bytes).context(|| format!("cannot write '{}'", display(&path)))?;
+            file.commit()?;
+        }
+        None => session.out.raw(bytes)?,
+    }
+    Ok(Status::Done)
+}
+
+fn rotate(args: Rotate, session: &mut Session) -> Result<Status> {
+    let repository = Repository::at(&args.repo);
+    repository.head()?;
+    let mut writer = repository.write(args.writing.wait(), &session.console)?;
+    let head = writer.head().cloned().unwrap_or_default();
+    let mut keys = head.keys.clone();
+    let mut signers = command::signers(session, &head)?;
+    if args.finish {
+        keys.drain(..keys.len().saturating_sub(1));
+        signers.drain(..signers.len().saturating_sub(1));
+    } else if args.writing.dry_run && args.to.is_none() {
+        session.console.note("would make a key, and sign with it too");
+        return Ok(Status::Done);
+    } else {
+        let key = match &args.to {
+            Some(fingerprint) => command::ring(session).load(fingerprint)?,
+            None => {
+                let user = signers.first().map_or(String::new(), SecretKey::user);
+                command::make_key(session, &user, algorithm(args.rsa))?
+            }
+        };
+        let signer = command::signer(&key)?;
+        if !keys.contains(&signer) {
+            keys.push(signer);
+            signers.push(key);
+        }
+    }
+    if keys != head.keys && !args.writing.dry_run {
+        let configure = |suite: &String| Intent::Configure { suite: suite.clone() };
+        let intents = head.suites.keys().map(configure).collect();
+        let keys = Some(keys);
+        let change = Change { action: "key rotate".into(), intents, keys, ..Change::default() };
+        writer.commit(change, command::now(session), &signers)?;
+    }
+    for key in &signers {
+        session.out.record(&Key::new(&key.public()))?;
+    }
+    Ok(Status::Done)
+}

@@ -1,0 +1,22 @@
+//! A signed apt repository in a folder.
+//!
+//! [`archive`] is what a repository is: its state, its log and the files that publish it.
+//! [`incoming`] reads what is to be published, [`openpgp`] signs, [`store`] keeps the bytes.
+
+pub mod add;
+pub mod archive;
+pub mod check;
+pub mod cli;
+pub mod command;
+pub mod incoming;
+pub mod init;
+pub mod key;
+pub mod list;
+pub mod openpgp;
+pub mod page;
+pub mod query;
+pub mod record;
+pub mod remove;
+pub mod serve;
+pub mod sources;
+pub mod store;

@@ -1,0 +1,67 @@
+//! `bk-repo sources`
+
+use std::path::PathBuf;
+
+use bk::{Error, Result, Session, Status};
+
+use crate::archive::commit::Commit;
+use crate::archive::repository::{Repository, public_keys};
+use crate::command::check_word;
+use crate::openpgp::armor_keys;
+
+/// Print the .sources file (sources.list(5)) with which apt uses a repository, the key in it
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The repository
+    #[arg(value_name = "REPO")]
+    repo: PathBuf,
+    /// Where clients find it, such as http://HOST:PORT/ or file:/srv/apt
+    #[arg(long, value_name = "URI", value_parser = uri)]
+    uri: String,
+    /// Only this suite; given several times: these
+    #[arg(long, value_name = "NAME", value_parser = check_word)]
+    suite: Vec<String>,
+}
+
+fn uri(text: &str) -> Result<String> {
+    let good = text.contains(':') && !text.contains(|c: char| c.is_control() || c == ' ');
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err(Error::new("not a URI such as http://HOST/ or file:/DIR")),
+    }
+}
+
+/// Prints the .sources file.
+pub fn run(args: Args, session: &mut Session) -> Result<Status> {
+    let head = Repository::at(&args.repo).head()?;
+    if let Some(name) = args.suite.iter().find(|name| !head.suites.contains_key(*name)) {
+        return Err(
+            Error::new(format!("the repository has no suite '{name}'")).status(Status::Usage)
+        );
+    }
+    session.out.raw(text(&head, &args.uri, &args.suite)?)?;
+    Ok(Status::Done)
+}
+
+/// The .sources file for `suites`, or for all of them.
+pub fn text(head: &Commit, uri: &str, suites: &[String]) -> Result<String> {
+    let chosen: Vec<(&String, _)> =
+        head.suites.iter().filter(|(name, _)| suites.is_empty() || suites.contains(name)).collect();
+    let join = |words: Vec<&str>| {
+        let mut seen = std::collections::BTreeSet::new();
+        words.into_iter().filter(|word| seen.insert(*word)).collect::<Vec<_>>().join(" ")
+    };
+    let components =
+        chosen.iter().flat_map(|(_, s)| s.settings.components.iter().map(String::as_str)).collect();
+    let sources = chosen.iter().any(|(_, s)| s.indexes.keys().any(|i| i.ends_with("/Sources")));
+    let types = if sources { "deb deb-src" } else { "deb" };
+    let names = join(chosen.iter().map(|(name, _)| name.as_str()).collect());
+    let mut text =
+        format!("Types: {types}\nURIs: {uri}\nSuites: {names}\nComponents: {}\n", join(components));
+    text += "Signed-By:\n";
+    for line in armor_keys(&public_keys(head)?)?.lines() {
+        // An empty line inside a field is a dot (deb822(5)).
+        text += &format!(" {}\n", if line.is_empty() { "." } else { line });
+    }
+    Ok(text)
+}

@@ -1,0 +1,343 @@
+//! Where a repository's bytes are: files under names, on a folder now, an object store next.
+//!
+//! Three rules carry the crash safety of everything above: a file under a name is always whole;
+//! what [`Store::place`] and [`Store::create`] return from is durable; and `create` never replaces.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use bk::file::{AtomicFile, Lock, TempDir};
+use bk::{Console, Context, Error, Result, display};
+use rustix::fs::{CWD, RenameFlags};
+
+/// What a key that is read whole may hold: an index of 100,000 packages has less than 256 MiB.
+const READ_LIMIT: u64 = 1 << 30;
+
+/// Up to here each file is synced by itself; beyond, one syncfs(2) is quicker than many fsync(2).
+const SYNC_EACH: usize = 24;
+
+/// A file waiting in a scratch folder for its name.
+#[derive(Debug)]
+pub struct Staged {
+    /// The name it shall have.
+    pub key: String,
+    /// Where it waits.
+    pub path: PathBuf,
+}
+
+/// A file of a listing.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+}
+
+/// Names are relative paths with `/` and without `.` and `..`; callers make them, never users.
+pub trait Store: Send + Sync {
+    /// A file's bytes, if it is there.
+    fn read(&self, key: &str) -> Result<Option<Vec<u8>>>;
+    /// A file to read in pieces, if it is there.
+    fn open(&self, key: &str) -> Result<Option<Box<dyn Read + Send>>>;
+    /// A file's size, if it is there.
+    fn size(&self, key: &str) -> Result<Option<u64>>;
+    /// A folder for files that wait for [`Store::place`].
+    fn scratch(&self) -> Result<TempDir>;
+    /// Gives staged files their names, in order, and makes them durable. A name that is taken keeps
+    /// its file: such names say what they hold.
+    fn place(&self, files: Vec<Staged>) -> Result<()>;
+    /// Writes a file unless the name is taken; says whether it did.
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<bool>;
+    /// Writes a file, replacing what had the name. Its time is `modified`, if given.
+    fn replace(&self, key: &str, bytes: &[u8], modified: Option<SystemTime>) -> Result<()>;
+    /// Makes `to` a name of what `from` is, replacing what had the name.
+    fn alias(&self, from: &str, to: &str) -> Result<()>;
+    /// Makes the names in the folders of `keys` durable.
+    fn settle(&self, keys: &[String]) -> Result<()>;
+    /// Removes a file; one that is not there is no error.
+    fn remove(&self, key: &str) -> Result<()>;
+    /// The files under a folder, sorted by name.
+    fn list(&self, prefix: &str) -> Result<Vec<Entry>>;
+    /// When a file was last written, if it is there.
+    fn modified(&self, key: &str) -> Result<Option<SystemTime>>;
+    /// Says that a file was needed until now, for the retention that goes by time.
+    fn touch(&self, key: &str) -> Result<()>;
+    /// Keeps other writers away, where the store has a way to.
+    fn lock(&self, wait: Duration, console: &Console) -> Result<Option<Lock>>;
+}
+
+/// The folder in a repository with all that is not published.
+pub const PRIVATE: &str = ".buildkit";
+
+/// A repository in a folder.
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// The folder need not be there before the first write.
+    pub fn new(root: &Path) -> Self {
+        Folder { root: root.to_owned() }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    fn parent(&self, key: &str) -> PathBuf {
+        self.path(key.rsplit_once('/').map_or("", |(dir, _)| dir))
+    }
+
+    /// Makes the folder of a file, and returns those whose names changed by it.
+    fn make_parent(&self, key: &str) -> Result<Vec<PathBuf>> {
+        let dir = self.parent(key);
+        let mut touched = vec![dir.clone()];
+        if dir.is_dir() {
+            return Ok(touched);
+        }
+        let missing = dir.ancestors().take_while(|dir| !dir.exists());
+        touched.extend(missing.filter_map(Path::parent).map(Path::to_owned));
+        bk::file::create_dir(&dir)?;
+        Ok(touched)
+    }
+
+    fn sync_all(&self) -> Result<()> {
+        let sync = || -> io::Result<()> { Ok(rustix::fs::syncfs(File::open(&self.root)?)?) };
+        sync().context(|| format!("cannot sync '{}'", display(&self.root)))
+    }
+
+    fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> Result<()> {
+        if dirs.len() > SYNC_EACH {
+            return self.sync_all();
+        }
+        dirs.iter().try_for_each(|dir| bk::file::sync_dir(dir))
+    }
+}
+
+/// `None` where the file is not there.
+fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Renames, unless the name is taken; says whether it did.
+fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
+    let done = match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // File systems without the flag have links.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
+        }
+        done => done.map_err(io::Error::from),
+    };
+    match done {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        done => done.map(|()| true),
+    }
+}
+
+impl Store for Folder {
+    fn read(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.path(key);
+        match there(fs::metadata(&path)).context(|| format!("cannot read '{}'", display(&path)))? {
+            Some(_) => bk::file::read(&path, READ_LIMIT).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn open(&self, key: &str) -> Result<Option<Box<dyn Read + Send>>> {
+        let path = self.path(key);
+        let file = there(File::open(&path)).context(|| format!("cannot open '{}'", display(&path)));
+        Ok(file?.map(|file| Box::new(file) as Box<dyn Read + Send>))
+    }
+
+    fn size(&self, key: &str) -> Result<Option<u64>> {
+        let path = self.path(key);
+        let found =
+            there(fs::metadata(&path)).context(|| format!("cannot read '{}'", display(path)));
+        Ok(found?.map(|m| m.len()))
+    }
+
+    fn scratch(&self) -> Result<TempDir> {
+        let dir = self.path(PRIVATE).join("tmp");
+        bk::file::create_dir(&dir)?;
+        TempDir::new_in(&dir)
+    }
+
+    fn place(&self, files: Vec<Staged>) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        if files.len() > SYNC_EACH {
+            self.sync_all()?;
+        } else {
+            for file in &files {
+                let sync = File::open(&file.path).and_then(|f| f.sync_all());
+                sync.context(|| format!("cannot write '{}'", display(self.path(&file.key))))?;
+            }
+        }
+        let mut dirs = BTreeSet::new();
+        for file in files {
+            dirs.extend(self.make_parent(&file.key)?);
+            let to = self.path(&file.key);
+            rename_new(&file.path, &to).context(|| format!("cannot write '{}'", display(&to)))?;
+        }
+        self.sync_dirs(&dirs)
+    }
+
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<bool> {
+        self.make_parent(key)?;
+        let path = self.path(key);
+        let mut file = AtomicFile::create(&path)?;
+        file.write_all(bytes).context(|| format!("cannot write '{}'", display(&path)))?;
+        file.commit_new()
+    }
+
+    fn replace(&self, key: &str, bytes: &[u8], modified: Option<SystemTime>) -> Result<()> {
+        self.make_parent(key)?;
+        let path = self.path(key);
+        let mut file = AtomicFile::create(&path)?;
+        let mut write = || -> io::Result<()> {
+            file.write_all(bytes)?;
+            modified.map_or(Ok(()), |time| file.as_file().set_modified(time))
+        };
+        write().context(|| format!("cannot write '{}'", display(&path)))?;
+        file.commit()
+    }
+
+    fn alias(&self, from: &str, to: &str) -> Result<()> {
+        self.make_parent(to)?;
+        let (from, path) = (self.path(from), self.path(to));
+        let scratch = self.scratch()?;
+        let link = scratch.path().join("alias");
+        let write = || -> io::Result<()> {
+            // Not every file system has links, nor as many as are wanted.
+            fs::hard_link(&from, &link).or_else(|_| fs::copy(&from, &link).map(drop))?;
+            // Between two names of one file rename(2) does nothing: then all is as it shall be.
+            fs::rename(&link, &path)
+        };
+        write().context(|| format!("cannot write '{}'", display(&path)))
+    }
+
+    fn settle(&self, keys: &[String]) -> Result<()> {
+        self.sync_dirs(&keys.iter().map(|key| self.parent(key)).collect())
+    }
+
+    fn remove(&self, key: &str) -> Result<()> {
+        let path = self.path(key);
+        there(fs::remove_file(&path)).context(|| format!("cannot remove '{}'", display(path)))?;
+        Ok(())
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Entry>> {
+        let mut all = Vec::new();
+        let mut left = vec![prefix.trim_end_matches('/').to_owned()];
+        while let Some(dir) = left.pop() {
+            let path = self.path(&dir);
+            let failed = || format!("cannot read the folder '{}'", display(&path));
+            let Some(entries) = there(fs::read_dir(&path)).context(failed)? else { continue };
+            for entry in entries {
+                let entry = entry.context(failed)?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let key = if dir.is_empty() { name } else { format!("{dir}/{name}") };
+                // What went between the listing and now is not there.
+                let Some(meta) = there(entry.metadata()).context(failed)? else { continue };
+                if meta.is_dir() {
+                    left.push(key);
+                } else {
+                    let modified = meta.modified().context(failed)?;
+                    all.push(Entry { key, size: meta.len(), modified });
+                }
+            }
+        }
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(all)
+    }
+
+    fn modified(&self, key: &str) -> Result<Option<SystemTime>> {
+        let path = self.path(key);
+        let found = there(fs::metadata(&path).and_then(|m| m.modified()));
+        found.context(|| format!("cannot read '{}'", display(&path)))
+    }
+
+    fn touch(&self, key: &str) -> Result<()> {
+        let path = self.path(key);
+        let touch = || -> io::Result<()> { File::open(&path)?.set_modified(SystemTime::now()) };
+        there(touch()).context(|| format!("cannot touch '{}'", display(&path)))?;
+        Ok(())
+    }
+
+    fn lock(&self, wait: Duration, console: &Console) -> Result<Option<Lock>> {
+        let dir = self.path(PRIVATE);
+        if !dir.is_dir() {
+            bk::file::create_dir(&dir)?;
+        }
+        let error = |e: Error| match e.exit_status() {
+            bk::Status::Temporary => {
+                e.hint(format!("try again, or wait longer with --wait; it waited {wait:?}"))
+            }
+            _ => e,
+        };
+        Lock::exclusive(&dir.join("lock"), wait, console).map(Some).map_err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn staged(dir: &TempDir, name: &str, bytes: &[u8]) -> Staged {
+        let path = dir.path().join(name.replace('/', "_"));
+        bk::file::write(&path, bytes).unwrap();
+        Staged { key: name.into(), path }
+    }
+
+    #[test]
+    fn a_taken_name_keeps_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Folder::new(dir.path());
+        for bytes in [b"old", b"new"] {
+            let scratch = store.scratch().unwrap();
+            store.place(vec![staged(&scratch, "a/b/c", bytes)]).unwrap();
+        }
+        assert_eq!(store.read("a/b/c").unwrap().unwrap(), b"old");
+        assert!(!store.create("a/b/c", b"new").unwrap());
+        assert_eq!(store.read("a/b/x").unwrap(), None);
+        assert_eq!(store.read("a/b/c/d").unwrap(), None);
+    }
+
+    #[test]
+    fn many_files_are_placed_like_few() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Folder::new(dir.path());
+        let scratch = store.scratch().unwrap();
+        let names: Vec<String> = (0..SYNC_EACH * 2).map(|i| format!("p/{i:03}/x")).collect();
+        store.place(names.iter().map(|n| staged(&scratch, n, n.as_bytes())).collect()).unwrap();
+        let listed: Vec<String> = store.list("p").unwrap().into_iter().map(|e| e.key).collect();
+        assert_eq!(listed, names);
+    }
+
+    #[test]
+    fn an_alias_replaces_and_shares() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Folder::new(dir.path());
+        store.create("hash/1", b"one").unwrap();
+        store.create("hash/2", b"two").unwrap();
+        for from in ["hash/1", "hash/2", "hash/2"] {
+            store.alias(from, "index").unwrap();
+        }
+        assert_eq!(store.read("index").unwrap().unwrap(), b"two");
+        assert_eq!(store.read("hash/1").unwrap().unwrap(), b"one");
+        assert!(store.list(".buildkit/tmp").unwrap().is_empty());
+    }
+}
