@@ -1,6 +1,7 @@
 //! Temporaries do not outlive the program: neither an error nor SIGINT nor SIGTERM leaves one.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 
@@ -15,22 +16,31 @@ static HANDLER: Once = Once::new();
 pub(crate) struct Remembered(PathBuf);
 
 impl Remembered {
-    pub(crate) fn new(path: &Path) -> Self {
+    /// Makes a temporary; a signal comes before it is there or after it is remembered.
+    pub(crate) fn make<T>(
+        make: impl FnOnce() -> io::Result<T>,
+        path: impl FnOnce(&T) -> &Path,
+    ) -> io::Result<(T, Self)> {
         HANDLER.call_once(|| {
             // Without the handler (no thread to be had) a signal only leaves a temporary behind.
             if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
             {
                 std::thread::spawn(move || {
                     if let Some(signal) = signals.forever().next() {
-                        lock().iter().for_each(|path| remove(path));
+                        // Kept to the end: nothing new is made any more.
+                        let temporaries = lock();
+                        temporaries.iter().for_each(|path| remove(path));
                         // Dies of the signal, so that the shell sees it.
                         drop(signal_hook::low_level::emulate_default_handler(signal));
                     }
                 });
             }
         });
-        lock().insert(path.to_owned());
-        Remembered(path.to_owned())
+        let mut temporaries = lock();
+        let made = make()?;
+        let path = path(&made).to_owned();
+        temporaries.insert(path.clone());
+        Ok((made, Remembered(path)))
     }
 }
 
