@@ -30,12 +30,14 @@ impl AtomicFile {
             path.file_name().ok_or_else(|| Error::new("not a file name").context(failed()))?;
         // A name has at most 255 bytes; a temporary is told by the start of the name it will have.
         let start: String = name.to_string_lossy().chars().take(40).collect();
-        let file = tempfile::Builder::new()
-            .prefix(&format!(".{start}.bk-"))
-            .permissions(fs::Permissions::from_mode(mode))
-            .tempfile_in(parent(path))
-            .context(failed)?;
-        let _cleanup = Cleanup::removes(file.path());
+        let make = || {
+            tempfile::Builder::new()
+                .prefix(&format!(".{start}.bk-"))
+                .permissions(fs::Permissions::from_mode(mode))
+                .tempfile_in(parent(path))
+        };
+        let (file, _cleanup) =
+            Cleanup::make(make, tempfile::NamedTempFile::path).context(failed)?;
         Ok(AtomicFile { file, path: path.to_owned(), _cleanup })
     }
 
@@ -124,11 +126,9 @@ pub struct TempDir {
 impl TempDir {
     /// Makes `.bk-…` in the folder `parent`, which must exist.
     pub fn new_in(parent: &Path) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix(".bk-")
-            .tempdir_in(parent)
+        let make = || tempfile::Builder::new().prefix(".bk-").tempdir_in(parent);
+        let (dir, _cleanup) = Cleanup::make(make, tempfile::TempDir::path)
             .context(|| format!("cannot make a temporary folder in '{}'", display(parent)))?;
-        let _cleanup = Cleanup::removes(dir.path());
         Ok(TempDir { dir, _cleanup })
     }
 

@@ -2,12 +2,14 @@
 //! a temporary.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 type Action = Box<dyn Fn() + Send>;
+type Actions = MutexGuard<'static, BTreeMap<u64, Action>>;
 
 /// What has to be done when a signal comes. A signal reaches the process, so this is the one place
 /// where the state is the process's.
@@ -21,33 +23,46 @@ pub struct Cleanup(u64);
 impl Cleanup {
     /// Dropping it does not do the action: that is left to the owner of what is cleaned up.
     pub fn new(action: impl Fn() + Send + 'static) -> Self {
-        HANDLER.call_once(|| {
-            // Without the handler (no thread to be had) a signal only leaves a temporary behind.
-            if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
-            {
-                std::thread::spawn(move || {
-                    if let Some(signal) = signals.forever().next() {
-                        // Held to the end, so that no other thread cleans up the same things, or
-                        // ends the process before this one does.
-                        let actions = lock();
-                        actions.values().rev().for_each(|action| action());
-                        // Dies of the signal, so that the shell sees it.
-                        drop(signal_hook::low_level::emulate_default_handler(signal));
-                    }
-                });
-            }
-        });
-        let mut actions = lock();
+        handle();
+        Cleanup::add(lock(), action)
+    }
+
+    /// Makes a temporary file or folder that a signal removes; the signal comes before it is there
+    /// or after it is remembered.
+    pub(crate) fn make<T>(
+        make: impl FnOnce() -> io::Result<T>,
+        path: impl FnOnce(&T) -> &Path,
+    ) -> io::Result<(T, Self)> {
+        handle();
+        let actions = lock();
+        let made = make()?;
+        let path = path(&made).to_owned();
+        Ok((made, Cleanup::add(actions, move || remove(&path))))
+    }
+
+    fn add(mut actions: Actions, action: impl Fn() + Send + 'static) -> Self {
         let number = actions.last_key_value().map_or(0, |(last, _)| last + 1);
         actions.insert(number, Box::new(action));
         Cleanup(number)
     }
+}
 
-    /// Removes a file, or a folder with what is in it.
-    pub(crate) fn removes(path: &Path) -> Self {
-        let path = path.to_owned();
-        Cleanup::new(move || remove(&path))
-    }
+fn handle() {
+    HANDLER.call_once(|| {
+        // Without the handler (no thread to be had) a signal only leaves a temporary behind.
+        if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) {
+            std::thread::spawn(move || {
+                if let Some(signal) = signals.forever().next() {
+                    // Held to the end, so that no other thread makes or cleans up anything, or ends
+                    // the process before this one does.
+                    let actions = lock();
+                    actions.values().rev().for_each(|action| action());
+                    // Dies of the signal, so that the shell sees it.
+                    drop(signal_hook::low_level::emulate_default_handler(signal));
+                }
+            });
+        }
+    });
 }
 
 impl Drop for Cleanup {
@@ -70,6 +85,6 @@ fn remove(path: &Path) {
     }
 }
 
-fn lock() -> std::sync::MutexGuard<'static, BTreeMap<u64, Action>> {
+fn lock() -> Actions {
     ACTIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }

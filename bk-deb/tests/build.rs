@@ -1,6 +1,7 @@
 //! `bk-deb build` on a wheelhouse that the test makes, for a suite that it makes: no network.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test writes into a folder of its own")]
 
 mod common;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use bk::{Error, Result, Session, Status};
+use bk::{Error, Result, Session};
 
 use crate::archive::commit::{Commit, Signer};
 use crate::archive::repository::public_keys;
@@ -35,8 +35,12 @@ impl Writing {
 
 /// The time to sign at, in seconds since 1970.
 pub fn now(session: &Session) -> i64 {
-    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    session.epoch.unwrap_or_else(|| clock().map_or(0, |time| time.as_secs() as i64))
+    session.epoch.unwrap_or_else(clock)
+}
+
+fn clock() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |time| time.as_secs() as i64)
 }
 
 /// A key as a commit names it.
@@ -82,9 +86,9 @@ pub fn default_key(session: &Session, wanted: Option<&str>) -> Result<SecretKey>
 
 /// Makes a key and keeps it.
 pub fn make_key(session: &Session, user: &str, algorithm: Algorithm) -> Result<SecretKey> {
-    let created = u32::try_from(now(session)).map_err(|_| {
-        Error::new("SOURCE_DATE_EPOCH is no time a key can have").status(Status::Usage)
-    })?;
+    // A key is not made again: it has the time of day, whatever SOURCE_DATE_EPOCH says.
+    let created =
+        u32::try_from(clock()).map_err(|_| Error::new("the clock shows no time a key can have"))?;
     let key = SecretKey::generate(user, algorithm, created)?;
     ring(session).store(&key)?;
     Ok(key)

@@ -125,8 +125,17 @@ impl SecretKey {
         PublicKey { key: self.key.to_public_key() }
     }
 
+    /// Since when it says of itself that it is a key. Verifiers refuse older signatures by it.
+    fn bound(&self) -> u32 {
+        let users = self.key.details.users.iter().flat_map(|user| &user.signatures);
+        let subkeys = self.key.secret_subkeys.iter().flat_map(|sub| &sub.signatures);
+        let times = users.chain(subkeys).filter_map(|signature| signature.created());
+        times.map(|time| time.as_secs()).max().unwrap_or(0)
+    }
+
     /// Signs with the newest subkey that is for signing, else with the primary key, as gpg does.
     fn sign(&self, kind: SignatureType, date: u32, data: &[u8]) -> pgp::errors::Result<Signature> {
+        let date = date.max(self.bound());
         let for_signing = self.key.secret_subkeys.iter().rev().find(|sub| {
             sub.signatures.last().is_some_and(|signature| signature.key_flags().sign())
         });
@@ -171,7 +180,8 @@ fn is_armored(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"-----BEGIN")
 }
 
-/// Signs a Release file with every key. The same bytes, keys and date give the same signatures.
+/// Signs a Release file with every key. The same bytes, keys and date give the same signatures; a
+/// date before a key was made becomes that time.
 /// The text must end with a newline.
 pub fn sign_release(release: &str, date: i64, keys: &[SecretKey]) -> Result<Signed> {
     let date =

@@ -40,7 +40,11 @@ pub fn assemble(
         // Different indexes are written beside each other.
         let path = scratch.join(format!("{}{suffix}", dir.replace('/', "_")));
         let file = File::create(&path).context(failed)?;
-        writers.push((suffix, path, Hashing::new(BufWriter::with_capacity(1 << 16, file))));
+        let mut writer = Hashing::new(BufWriter::with_capacity(1 << 16, file));
+        if suffix == ".xz" {
+            xz::start(&mut writer).context(failed)?;
+        }
+        writers.push((suffix, path, writer));
     }
     let mut blocks = Vec::new();
     // An empty file is no gzip, zstd or xz; an empty text in each of them is.
@@ -61,10 +65,8 @@ pub fn assemble(
                 "" => writer.write_all(&text),
                 ".gz" => writer.write_all(parts.gzip),
                 ".zst" => writer.write_all(parts.zstd),
+                _ if parts.xz.is_empty() => Ok(()),
                 _ => {
-                    if blocks.is_empty() {
-                        xz::start(writer)?;
-                    }
                     blocks.push((parts.xz_unpadded, parts.plain as u64));
                     writer.write_all(parts.xz)
                 }

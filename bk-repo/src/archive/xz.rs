@@ -20,8 +20,11 @@ pub struct Block {
     pub unpadded: u64,
 }
 
-/// Compresses `plain` into a block.
+/// Compresses `plain` into a block; nothing into none, as every compressor does.
 pub fn block(plain: &[u8]) -> io::Result<Block> {
+    if plain.is_empty() {
+        return Ok(Block { bytes: Vec::new(), unpadded: 0 });
+    }
     let mut options = XzOptions::with_preset(6);
     options.check_type = CheckType::Crc32;
     // A dictionary beyond the block costs memory and finds nothing; 4 KiB is the least there is.
@@ -117,6 +120,7 @@ mod tests {
         for part in parts {
             let block = block(part).unwrap();
             out.extend(&block.bytes);
+            assert_eq!(block.bytes.len() % 4, 0);
             sizes.push((block.unpadded, part.len() as u64));
         }
         end(&mut out, &sizes).unwrap();

@@ -1,0 +1,179 @@
+//! `bk-repo serve`
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+
+use common::World;
+
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(world: &World, args: &[&str]) -> Self {
+        let mut command = world.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
+        Server { child, address }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn get(&self, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
+        self.ask("GET", path, headers)
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let host = &self.address;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
+        let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (code, head, answer[end + 4..].to_vec())
+    }
+
+    fn stop(mut self) {
+        common::run("/".as_ref(), "kill", &["-TERM", &self.child.id().to_string()]);
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn apt_updates_and_downloads_over_http_while_the_repository_changes() {
+    let world = World::new();
+    let a = world.deb("a", "1", "all", "");
+    world.bk(&["add", "repo", &a]).ok();
+    let server = Server::start(&world, &["repo"]);
+    let apt = world.apt(&server.url());
+    apt.update(&[]);
+    apt.get(&["download", "a"]).ok();
+    assert_eq!(fs::read(apt.path("a_1_all.deb")).unwrap(), fs::read(world.path(&a)).unwrap());
+    // Publications within one second: each must be seen.
+    for i in 2..6 {
+        let deb = world.deb("a", &i.to_string(), "all", "");
+        world.bk(&["add", "repo", &deb]).ok();
+        apt.update(&[]);
+        assert_eq!(apt.versions("a")[0], i.to_string());
+    }
+    server.stop();
+}
+
+#[test]
+fn ranges_validators_and_caching_are_those_of_http() {
+    let world = World::new();
+    let a = world.deb("a", "1", "all", "");
+    world.bk(&["add", "repo", &a]).ok();
+    let server = Server::start(&world, &["repo"]);
+    let pool = "/pool/main/a/a/a_1_all.deb";
+    let whole = fs::read(world.path(&a)).unwrap();
+    let (code, head, body) = server.get(pool, "");
+    assert_eq!((code, &body), (200, &whole));
+    assert!(head.contains("cache-control: public, max-age=31536000, immutable"), "{head}");
+    let (code, head, body) = server.get(pool, "Range: bytes=5-9\r\n");
+    assert_eq!((code, &body[..]), (206, &whole[5..10]));
+    assert!(head.contains(&format!("content-range: bytes 5-9/{}", whole.len())), "{head}");
+    assert_eq!(server.get(pool, "Range: bytes=99999999-\r\n").0, 416);
+    let (code, head, body) = server.ask("HEAD", pool, "");
+    assert_eq!((code, body.len()), (200, 0));
+    assert!(head.contains(&format!("content-length: {}", whole.len())));
+    let (_, head, _) = server.get("/dists/stable/InRelease", "");
+    assert!(head.contains("cache-control: no-cache"), "{head}");
+    let header =
+        |name: &str| head.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_owned();
+    let tag = header("etag:");
+    let get = |headers: &str| server.get("/dists/stable/InRelease", headers);
+    assert_eq!(get(&format!("If-None-Match: {tag}\r\n")).0, 304);
+    assert_eq!(get("If-None-Match: \"x\"\r\n").0, 200);
+    assert_eq!(get("Range: bytes=0-0\r\nIf-Range: \"x\"\r\n").0, 200);
+    assert_eq!(server.get(&format!("{pool}/x"), "").0, 404);
+    for path in [
+        "/.buildkit/head",
+        "/../root",
+        "/%2e%2e/root",
+        "/pool/%2e%2e/%2e%2e/etc/passwd",
+        "//etc/passwd",
+    ] {
+        assert_eq!(server.get(path, "").0, 404, "{path}");
+    }
+    assert_eq!(server.ask("POST", pool, "Content-Length: 0\r\n").0, 405);
+    assert_eq!(server.get("/pool", "").0, 301);
+    server.stop();
+}
+
+#[test]
+fn people_get_a_page_with_packages_search_and_instructions() {
+    let world = World::new();
+    let a = world.deb("aardvark", "1.5", "all", "");
+    let b = world.deb("zebra", "2.5", "amd64", "");
+    world.bk(&["add", "repo", &a, &b]).ok();
+    let server = Server::start(&world, &["repo"]);
+    let page = |path: &str| String::from_utf8(server.get(path, "").2).unwrap();
+    let all = page("/");
+    for text in ["aardvark", "1.5", "zebra", "amd64", "stable", "PGP PUBLIC KEY BLOCK", "Signed-By"]
+    {
+        assert!(all.contains(text), "{text} is not in {all}");
+    }
+    let some = page("/?q=zeb");
+    assert!(some.contains("zebra") && !some.contains("aardvark"));
+    assert!(page("/?q=%3Cscript%3E").contains("&lt;script&gt;"));
+    assert!(page("/pool/main/z/zebra/").contains("zebra_2.5_amd64.deb"));
+    // What the page tells to write is what works.
+    let sources = page("/");
+    let start = sources.find("<pre>").unwrap() + 5;
+    let text = &sources[start..sources.find("</pre>").unwrap()];
+    let apt = world.apt(&server.url());
+    world.write("apt/test.sources", text);
+    apt.update(&[]);
+    assert_eq!(apt.versions("zebra"), ["2.5"]);
+    server.stop();
+}
+
+#[test]
+fn several_repositories_are_below_their_names() {
+    let world = World::new();
+    world.bk(&["init", "one"]).ok();
+    world.bk(&["init", "two"]).ok();
+    let server = Server::start(&world, &["one", "two"]);
+    assert_eq!(server.get("/one/dists/stable/InRelease", "").0, 200);
+    assert_eq!(server.get("/dists/stable/InRelease", "").0, 404);
+    assert!(String::from_utf8(server.get("/", "").2).unwrap().contains("href=\"two/\""));
+    server.stop();
+    world.bk(&["serve", "nowhere"]).code(1).says("is no repository");
+}
+
+#[test]
+fn slow_clients_are_cut_off_and_a_stop_waits_for_those_in_flight() {
+    let world = World::new();
+    world.bk(&["init", "repo"]).ok();
+    let big = vec![7; 64 << 20];
+    world.write("repo/pool/big.bin", &big);
+    let server = Server::start(&world, &["repo"]);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    write!(stream, "GET /pool/big.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut start = vec![0; 1000];
+    stream.read_exact(&mut start).unwrap();
+    let stopping = std::thread::spawn(move || server.stop());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() + start.len() > big.len());
+    stopping.join().unwrap();
+}
