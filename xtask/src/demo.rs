@@ -1,6 +1,5 @@
 //! `cargo xtask demo`: from the names of Python packages to their installation by apt-get.
 
-mod machine;
 mod web;
 
 use std::path::{Path, PathBuf};
@@ -9,8 +8,8 @@ use std::time::Instant;
 
 use bk::{Console, Context, Error, Result, display};
 
+use crate::machine::{self, Machine};
 use crate::{install, process, workspace};
-use machine::Machine;
 
 /// What the demo runs, beside our own programs.
 const APT: &[&str] = &["gcc", "libc6-dev", "ca-certificates", "mmdebstrap", "python3"];

@@ -12,6 +12,7 @@ pub mod dist;
 pub mod install;
 pub mod layout;
 pub mod lint;
+pub mod machine;
 pub mod man;
 pub mod process;
 pub mod test;

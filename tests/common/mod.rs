@@ -1,0 +1,53 @@
+//! What the journeys share: the programs, and a project to package.
+#![allow(dead_code, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The folder with all programs; `cargo xtask test` builds them.
+pub fn programs() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_bk")).parent().unwrap().to_owned()
+}
+
+/// One of the programs, keeping everything it keeps below `root`.
+pub fn tool(name: &str, root: &Path) -> Command {
+    let mut command = Command::new(programs().join(name));
+    command.env("BK_ROOT", root.join("state")).current_dir(root);
+    command
+}
+
+/// Runs a command that does what it should.
+pub fn done(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// All a program said.
+pub fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))
+}
+
+/// A project's folder, `name` 1.0, with a build system of its own: no index is asked for anything.
+pub fn project(dir: &Path, name: &str) {
+    let folder = dir.join(name);
+    std::fs::create_dir(&folder).unwrap();
+    let settings =
+        "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n";
+    bk::file::write(&folder.join("pyproject.toml"), settings).unwrap();
+    let backend = format!(
+        "import zipfile
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    info = '{name}-1.0.dist-info/'
+    with zipfile.ZipFile(folder + '/{name}-1.0-py3-none-any.whl', 'w') as z:
+        z.writestr('{name}.py', 'def main(): print(\"{name} runs\")\\n')
+        z.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\nSummary: {name}\\n')
+        z.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+        z.writestr(info + 'entry_points.txt', '[console_scripts]\\n{name} = {name}:main\\n')
+        z.writestr(info + 'RECORD', '')
+    return '{name}-1.0-py3-none-any.whl'
+"
+    );
+    bk::file::write(&folder.join("backend.py"), backend).unwrap();
+}
