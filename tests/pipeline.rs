@@ -12,6 +12,8 @@ use common::{done, project, tool};
 fn pipe(root: &Path, words: &[&str], option: Option<&str>) -> (ExitStatus, ExitStatus, String) {
     let mut build = tool("bk-deb", root);
     build.args(["build", "--no-deps", "-o", "debs"]).args(words).args(option);
+    // The project's build system writes the time it is run at into its wheels.
+    build.env("SOURCE_DATE_EPOCH", "1700000000");
     let mut build = build.stdout(Stdio::piped()).spawn().unwrap();
     let mut add = tool("bk-repo", root);
     // --json is for what is written; what is read tells its form by its first byte.

@@ -197,13 +197,14 @@ impl Build {
         if self.all {
             self.reuse = Reuse::Never;
         }
-        let wish = self.wish()?;
-        if wish.wanted.is_empty() {
+        let console = session.console.clone();
+        let mut failed = false;
+        let wish = self.wish(&console, &mut failed)?;
+        if wish.wanted.is_empty() && !failed {
             return Err(Error::new("nothing to build")
                 .hint("name a requirement, a wheel, an sdist or a folder, or give -r FILE")
                 .status(Status::Usage));
         }
-        let console = session.console.clone();
         let cache = self.cache.clone().unwrap_or_else(|| session.dirs.cache.join("deb"));
         // Without a cache everything lives as long as this.
         let temporary;
@@ -229,7 +230,6 @@ impl Build {
             console: &console,
         };
 
-        let mut failed = false;
         let roots: Vec<Result<Root>> =
             wish.wanted.iter().filter_map(|wanted| supply.root(wanted).transpose()).collect();
         let roots: Vec<Root> = told(roots, &console, &mut failed);
@@ -260,18 +260,27 @@ impl Build {
         Ok(if failed { Status::Failed } else { Status::Done })
     }
 
-    fn wish(&self) -> Result<Wish> {
+    fn wish(&self, console: &Console, failed: &mut bool) -> Result<Wish> {
         let mut wish = Wish::default();
+        let mut add = |wanted: &str| match wish.add(wanted) {
+            // A file that is not there is one input less; what is no requirement is a slip.
+            Err(error) if error.exit_status() != Status::Usage => {
+                console.error(&error);
+                *failed = true;
+                Ok(())
+            }
+            added => added,
+        };
         for wanted in &self.wanted {
             if wanted == "-" {
                 for line in std::io::stdin().lines() {
                     let line = line.context(|| "cannot read stdin".into())?;
                     if !line.trim().is_empty() {
-                        wish.add(line.trim())?;
+                        add(line.trim())?;
                     }
                 }
             } else {
-                wish.add(wanted)?;
+                add(wanted)?;
             }
         }
         self.requirement.iter().try_for_each(|path| wish.add_file(path))?;
