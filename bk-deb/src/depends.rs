@@ -18,6 +18,19 @@ use crate::target::{Target, own_arch};
 /// A line each; empty where a marker does not hold for the target. Names are those of the suite:
 /// PyYAML is python3-yaml.
 #[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-deb depends 'PyYAML>=5' 'numpy<2'
+      On Debian 12 prints: python3-yaml (>= 5), and python3-numpy (<< 1:2~).
+  bk-deb depends - < requirements.txt
+      A line for each line.
+
+Exit status:
+  0   every requirement was mapped
+  1   some text was no requirement; all others were mapped
+  2   the command line or the configuration is wrong
+  75  the network did not answer; try again
+")]
 pub struct Depends {
     /// Requirements; `-` reads them from stdin
     #[arg(required = true, value_name = "REQUIREMENT")]

@@ -11,6 +11,18 @@ use crate::mapping::version::debian;
 ///
 /// dpkg orders them as Python does: 1.0rc1 is 1.0~rc1, 1.0.post1 is 1.0+post1.
 #[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-deb version 1.0rc1 1.0.post1 2!1.0.dev3
+      Prints 1.0~rc1, 1.0+post1 and 2:1.0~~dev3.
+  pip list --format freeze | sed 's/.*==//' | bk-deb version -
+      Those of all that pip has installed.
+
+Exit status:
+  0   every version was mapped
+  1   some text was no Python version; all others were mapped
+  2   the command line or the configuration is wrong
+")]
 pub struct Version {
     /// Versions as Python writes them; `-` reads them from stdin
     #[arg(required = true, value_name = "PEP440")]
