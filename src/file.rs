@@ -25,6 +25,11 @@ impl AtomicFile {
 
     /// The same with the permissions of open(2), less the umask; secrets take 0o600.
     pub fn create_mode(path: &Path, mode: u32) -> Result<Self> {
+        Self::create_in(parent(path), path, mode)
+    }
+
+    /// The same, written in the folder `dir`, which must be on the same file system.
+    pub fn create_in(dir: &Path, path: &Path, mode: u32) -> Result<Self> {
         let failed = || format!("cannot write '{}'", display(path));
         let name =
             path.file_name().ok_or_else(|| Error::new("not a file name").context(failed()))?;
@@ -34,7 +39,7 @@ impl AtomicFile {
             tempfile::Builder::new()
                 .prefix(&format!(".{start}.bk-"))
                 .permissions(fs::Permissions::from_mode(mode))
-                .tempfile_in(parent(path))
+                .tempfile_in(dir)
         };
         let (file, _cleanup) =
             Cleanup::make(make, tempfile::NamedTempFile::path).context(failed)?;
@@ -48,11 +53,19 @@ impl AtomicFile {
 
     /// Makes the bytes durable and gives them their name, replacing what had it.
     pub fn commit(self) -> Result<()> {
+        let path = self.path.clone();
+        self.commit_unsettled()?;
+        sync_dir(parent(&path)).context(|| format!("cannot write '{}'", display(&path)))
+    }
+
+    /// The same, but the name is durable only after [`sync_dir`] on its folder: for several files in
+    /// one folder.
+    pub fn commit_unsettled(self) -> Result<()> {
         let AtomicFile { file, path, _cleanup } = self;
-        let persist = || {
+        let persist = || -> Result<()> {
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|e| e.error)?;
-            sync_dir(parent(&path))
+            Ok(())
         };
         persist().context(|| format!("cannot write '{}'", display(&path)))
     }
@@ -118,6 +131,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// A folder that is removed when dropped, and when a signal ends the program.
+#[derive(Debug)]
 pub struct TempDir {
     dir: tempfile::TempDir,
     _cleanup: Cleanup,

@@ -18,6 +18,7 @@ static HANDLER: Once = Once::new();
 
 /// While this lives, SIGINT, SIGTERM and SIGHUP end the process only after `action` was done, on a
 /// thread of its own; what began last is done first. The action must not drop a `Cleanup`.
+#[derive(Debug)]
 pub struct Cleanup(u64);
 
 impl Cleanup {

@@ -22,6 +22,21 @@ use crate::{init, record};
 /// Prints the file in the pool of each. A folder that is no repository becomes one, with the suite
 /// stable, the component main and this machine's architecture.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo add /srv/apt hello_1.0_amd64.deb
+      Publish a package; the first one makes the repository and its key.
+  bk-deb build flask -o debs | bk-repo add /srv/apt -
+      Publish what another command writes.
+  bk-repo add /srv/apt --suite trixie hello_1.0_amd64.changes
+      Publish an upload's packages and sources in a suite.
+
+Exit status:
+  0   every file is published
+  1   some could not be published; all others were
+  2   the command line or the configuration is wrong
+  75  another process writes to the repository; try again
+")]
 pub struct Args {
     /// The repository
     #[arg(value_name = "REPO")]

@@ -21,6 +21,19 @@ use crate::openpgp::{armor_keys, verify_cleartext, verify_detached};
 
 /// Check every hash, signature and reference; exit status 3 if something is wrong
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo check /srv/apt
+      Nothing printed: all is as it was published.
+  bk-repo check --json /srv/apt | jq -r .path
+      The files that are not.
+
+Exit status:
+  0   nothing is wrong
+  1   the repository cannot be read
+  2   the command line or the configuration is wrong
+  3   something is wrong; stdout says what
+")]
 pub struct Args {
     /// The repository
     #[arg(value_name = "REPO")]

@@ -13,6 +13,21 @@ use crate::command::{self, Writing, check_word, this_architecture};
 
 /// Make a repository, or give one more suites, components and architectures
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo init /srv/apt
+      The suite stable with the component main for this machine's architecture.
+  bk-repo init /srv/apt --suite bookworm --suite trixie --arch amd64 --arch arm64
+      Two suites, each for two architectures.
+  bk-repo init /srv/apt --component contrib --valid-for 7d
+      One more component for what is there, and an end to how long apt believes it.
+
+Exit status:
+  0   done, or there was nothing to do
+  1   the work failed
+  2   the command line or the configuration is wrong
+  75  another process writes to the repository; try again
+")]
 pub struct Args {
     /// The folder
     #[arg(value_name = "DIR")]

@@ -15,10 +15,33 @@ use crate::openpgp::{Algorithm, PublicKey, SecretKey, armor_keys, read_key};
 
 /// Make, import, export and change the keys that sign
 #[derive(Debug, clap::Subcommand)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo key list
+      The fingerprints of the keys in the key folder.
+  bk-repo key export /srv/apt
+      The public keys of a repository.
+
+Exit status:
+  0   done
+  1   the work failed
+  2   the command line or the configuration is wrong
+  75  another process writes to the repository; try again
+")]
 pub enum Command {
     /// Make a key; prints its fingerprint
     Create(Create),
     /// List the keys in the key folder
+    #[command(after_long_help = "\
+Examples:
+  bk-repo key list --json
+      Fingerprints and whose they are.
+
+Exit status:
+  0   listed
+  1   a key cannot be read
+  2   the command line or the configuration is wrong
+")]
     List,
     /// Take over a secret key, as `gpg --export-secret-keys` writes it
     Import(Import),
@@ -30,6 +53,18 @@ pub enum Command {
 
 /// Options of `key create`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo key create
+      A key for the next repository.
+  bk-repo key create --name 'Example Packages' --email apt@example.com --rsa
+      One that clients before 2016 understand.
+
+Exit status:
+  0   made
+  1   it cannot be written
+  2   the command line or the configuration is wrong
+")]
 pub struct Create {
     /// Whose key it is
     #[arg(long, value_name = "NAME", default_value = NAME, value_parser = user)]
@@ -47,6 +82,16 @@ pub struct Create {
 
 /// Options of `key import`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  gpg --export-secret-keys apt@example.com | bk-repo key import - --passphrase-file pass
+      Go on signing with the key that clients know.
+
+Exit status:
+  0   taken over
+  1   not a key that signs, or the passphrase does not open it
+  2   the command line or the configuration is wrong
+")]
 pub struct Import {
     /// The file with the key; - is stdin
     #[arg(value_name = "FILE")]
@@ -61,6 +106,18 @@ pub struct Import {
 
 /// Options of `key export`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo key export /srv/apt -o /etc/apt/keyrings/own.asc
+      What apt needs to believe the repository.
+  bk-repo key export --binary /srv/apt | sqv --keyring /dev/stdin Release.gpg Release
+      For tools that take no armor.
+
+Exit status:
+  0   written
+  1   no such repository or key
+  2   the command line or the configuration is wrong
+")]
 pub struct Export {
     /// A repository, or the fingerprint of a key in the key folder
     #[arg(value_name = "REPO|FINGERPRINT")]
@@ -75,6 +132,19 @@ pub struct Export {
 
 /// Options of `key rotate`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo key rotate /srv/apt
+      Make another key, and sign with both.
+  bk-repo key rotate /srv/apt --finish
+      Sign with the new one alone, once clients have it.
+
+Exit status:
+  0   done, or there was nothing to do
+  1   the work failed
+  2   the command line or the configuration is wrong
+  75  another process writes to the repository; try again
+")]
 pub struct Rotate {
     /// The repository
     #[arg(value_name = "REPO")]

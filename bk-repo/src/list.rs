@@ -15,6 +15,20 @@ use crate::record::{Named, Package, component};
 
 /// List the packages of a repository, name_version_arch a line
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo list /srv/apt
+      Everything, name_version_arch a line.
+  bk-repo list /srv/apt 'python3-*'
+      What has such a name.
+  bk-repo list /srv/apt --stanzas | grep-dctrl -FDepends libc6 -sPackage
+      What is in the indexes, for tools that read them.
+
+Exit status:
+  0   listed, or there is nothing to list
+  1   the repository cannot be read
+  2   the command line or the configuration is wrong
+")]
 pub struct Args {
     /// The repository
     #[arg(value_name = "REPO")]

@@ -210,7 +210,8 @@ pub fn folder(name: &str, path: &PathBuf) -> Result<String> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(path).context(failed)? {
         let entry = entry.context(failed)?;
-        let meta = entry.metadata().context(failed)?;
+        // The names of indexes are links.
+        let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
         let Ok(name) = entry.file_name().into_string() else { continue };
         if !name.starts_with('.') {
             let order = !meta.is_dir();

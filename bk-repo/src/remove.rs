@@ -15,6 +15,21 @@ use crate::record::{Named, Package};
 ///
 /// Their files stay in the pool for those who are just fetching them.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo remove /srv/apt hello
+      All versions of a package, from every suite.
+  bk-repo remove /srv/apt hello=1.0 --suite stable
+      One version from one suite.
+  bk-repo remove -n /srv/apt '*_*_arm64'
+      What would go if all of one architecture did.
+
+Exit status:
+  0   every package named is published no more
+  1   some were not there; all others are gone
+  2   the command line or the configuration is wrong
+  75  another process writes to the repository; try again
+")]
 pub struct Args {
     /// The repository
     #[arg(value_name = "REPO")]

@@ -14,6 +14,20 @@ use crate::page::{self, Site};
 
 /// Serve repositories over HTTP: to apt, and a page for people
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo serve /srv/apt
+      On http://127.0.0.1:8080/, to this machine alone.
+  bk-repo serve /srv/apt --listen 0.0.0.0:80
+      To all machines that reach this one.
+  bk-repo serve /srv/one /srv/two
+      Two repositories, below /one/ and /two/.
+
+Exit status:
+  0   ended by SIGTERM or SIGINT, after what was in flight
+  1   it cannot listen, or a repository cannot be read
+  2   the command line or the configuration is wrong
+")]
 pub struct Args {
     /// The repositories; of several each is below its folder's name
     #[arg(value_name = "REPO", required = true)]

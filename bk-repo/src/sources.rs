@@ -11,6 +11,18 @@ use crate::openpgp::armor_keys;
 
 /// Print the .sources file (sources.list(5)) with which apt uses a repository, the key in it
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo sources /srv/apt --uri http://HOST:8080/ > /etc/apt/sources.list.d/own.sources
+      Let this machine use the repository; then run apt-get update.
+  bk-repo sources /srv/apt --uri file:/srv/apt --suite stable
+      One suite, without a server.
+
+Exit status:
+  0   printed
+  1   the repository cannot be read
+  2   the command line or the configuration is wrong
+")]
 pub struct Args {
     /// The repository
     #[arg(value_name = "REPO")]

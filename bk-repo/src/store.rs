@@ -3,6 +3,8 @@
 //! Three rules carry the crash safety of everything above: a file under a name is always whole;
 //! what [`Store::place`] and [`Store::create`] return from is durable; and `create` never replaces.
 
+pub mod generation;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -48,16 +50,22 @@ pub trait Store: Send + Sync {
     /// A file's size, if it is there.
     fn size(&self, key: &str) -> Result<Option<u64>>;
     /// A folder for files that wait for [`Store::place`].
-    fn scratch(&self) -> Result<TempDir>;
+    fn scratch(&self) -> Result<Scratch>;
+    /// Removes what writers left that were killed. Only who holds the lock may call it.
+    fn sweep(&self) -> Result<()>;
     /// Gives staged files their names, in order, and makes them durable. A name that is taken keeps
     /// its file: such names say what they hold.
     fn place(&self, files: Vec<Staged>) -> Result<()>;
     /// Writes a file unless the name is taken; says whether it did.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool>;
-    /// Writes a file, replacing what had the name. Its time is `modified`, if given.
+    /// Writes a file, replacing what had the name. Its time is `modified`, if given. The name is
+    /// durable after [`Store::settle`].
     fn replace(&self, key: &str, bytes: &[u8], modified: Option<SystemTime>) -> Result<()>;
-    /// Makes `to` a name of what `from` is, replacing what had the name.
-    fn alias(&self, from: &str, to: &str) -> Result<()>;
+    /// The same for what can be lost, and is believed by nobody who finds it damaged.
+    fn note(&self, key: &str, bytes: &[u8]) -> Result<()>;
+    /// Publishes the files of a folder, all at once where the store can, else in their order. They
+    /// are durable then. `number` grows from one generation to the next.
+    fn publish(&self, dir: &str, number: u64, files: &[Published<'_>]) -> Result<()>;
     /// Makes the names in the folders of `keys` durable.
     fn settle(&self, keys: &[String]) -> Result<()>;
     /// Removes a file; one that is not there is no error.
@@ -70,6 +78,38 @@ pub trait Store: Send + Sync {
     fn touch(&self, key: &str) -> Result<()>;
     /// Keeps other writers away, where the store has a way to.
     fn lock(&self, wait: Duration, console: &Console) -> Result<Option<Lock>>;
+}
+
+/// A file of a folder that is published at once.
+#[derive(Clone, Debug)]
+pub struct Published<'a> {
+    /// Its name in the folder.
+    pub name: String,
+    /// What it is.
+    pub content: Content<'a>,
+}
+
+/// What a published file is.
+#[derive(Clone, Debug)]
+pub enum Content<'a> {
+    /// These bytes, said to be written then.
+    Bytes(&'a [u8], SystemTime),
+    /// The same as another file of the folder, which never changes.
+    Same(String),
+}
+
+/// A folder that is removed when dropped, and told from those of killed processes by a lock.
+#[derive(Debug)]
+pub struct Scratch {
+    dir: TempDir,
+    _alive: File,
+}
+
+impl Scratch {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
 }
 
 /// The folder in a repository with all that is not published.
@@ -88,6 +128,21 @@ impl Folder {
 
     fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
+    }
+
+    /// The folder of all that has no name yet. Folders in it are locked while they are used; files
+    /// belong to who holds the lock of the repository.
+    fn waiting(&self) -> Result<PathBuf> {
+        let dir = self.path(PRIVATE).join("tmp");
+        if !dir.is_dir() {
+            bk::file::create_dir(&dir)?;
+        }
+        Ok(dir)
+    }
+
+    fn start(&self, key: &str) -> Result<AtomicFile> {
+        self.make_parent(key)?;
+        AtomicFile::create_in(&self.waiting()?, &self.path(key), 0o666)
     }
 
     fn parent(&self, key: &str) -> PathBuf {
@@ -168,10 +223,37 @@ impl Store for Folder {
         Ok(found?.map(|m| m.len()))
     }
 
-    fn scratch(&self) -> Result<TempDir> {
+    fn scratch(&self) -> Result<Scratch> {
+        let waiting = self.waiting()?;
+        let failed = || format!("cannot lock '{}'", display(&waiting));
+        // Until the new folder is locked, nobody may take it for one that was left.
+        let gate = File::open(&waiting).context(failed)?;
+        gate.lock_shared().context(failed)?;
+        let dir = TempDir::new_in(&waiting)?;
+        let alive = File::open(dir.path()).context(failed)?;
+        alive.lock().context(failed)?;
+        Ok(Scratch { dir, _alive: alive })
+    }
+
+    fn sweep(&self) -> Result<()> {
         let dir = self.path(PRIVATE).join("tmp");
-        bk::file::create_dir(&dir)?;
-        TempDir::new_in(&dir)
+        let failed = || format!("cannot clean up '{}'", display(&dir));
+        let Some(gate) = there(File::open(&dir)).context(failed)? else { return Ok(()) };
+        if gate.try_lock().is_err() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&dir).context(failed)? {
+            let path = entry.context(failed)?.path();
+            let removed = match path.symlink_metadata() {
+                Ok(meta) if meta.is_dir() => match File::open(&path).map(|dir| dir.try_lock()) {
+                    Ok(Ok(())) => fs::remove_dir_all(&path),
+                    _ => Ok(()),
+                },
+                _ => fs::remove_file(&path),
+            };
+            there(removed).context(failed)?;
+        }
+        Ok(())
     }
 
     fn place(&self, files: Vec<Staged>) -> Result<()> {
@@ -196,37 +278,33 @@ impl Store for Folder {
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool> {
-        self.make_parent(key)?;
-        let path = self.path(key);
-        let mut file = AtomicFile::create(&path)?;
-        file.write_all(bytes).context(|| format!("cannot write '{}'", display(&path)))?;
+        let mut file = self.start(key)?;
+        file.write_all(bytes).context(|| format!("cannot write '{}'", display(self.path(key))))?;
         file.commit_new()
     }
 
     fn replace(&self, key: &str, bytes: &[u8], modified: Option<SystemTime>) -> Result<()> {
-        self.make_parent(key)?;
-        let path = self.path(key);
-        let mut file = AtomicFile::create(&path)?;
+        let mut file = self.start(key)?;
         let mut write = || -> io::Result<()> {
             file.write_all(bytes)?;
             modified.map_or(Ok(()), |time| file.as_file().set_modified(time))
         };
-        write().context(|| format!("cannot write '{}'", display(&path)))?;
-        file.commit()
+        write().context(|| format!("cannot write '{}'", display(self.path(key))))?;
+        file.commit_unsettled()
     }
 
-    fn alias(&self, from: &str, to: &str) -> Result<()> {
-        self.make_parent(to)?;
-        let (from, path) = (self.path(from), self.path(to));
-        let scratch = self.scratch()?;
-        let link = scratch.path().join("alias");
+    fn note(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        self.make_parent(key)?;
+        let (note, path) = (self.waiting()?.join("note"), self.path(key));
         let write = || -> io::Result<()> {
-            // Not every file system has links, nor as many as are wanted.
-            fs::hard_link(&from, &link).or_else(|_| fs::copy(&from, &link).map(drop))?;
-            // Between two names of one file rename(2) does nothing: then all is as it shall be.
-            fs::rename(&link, &path)
+            File::create(&note)?.write_all(bytes)?;
+            fs::rename(&note, &path)
         };
         write().context(|| format!("cannot write '{}'", display(&path)))
+    }
+
+    fn publish(&self, dir: &str, number: u64, files: &[Published<'_>]) -> Result<()> {
+        generation::publish(self, dir, number, files)
     }
 
     fn settle(&self, keys: &[String]) -> Result<()> {
@@ -296,7 +374,7 @@ impl Store for Folder {
 mod tests {
     use super::*;
 
-    fn staged(dir: &TempDir, name: &str, bytes: &[u8]) -> Staged {
+    fn staged(dir: &Scratch, name: &str, bytes: &[u8]) -> Staged {
         let path = dir.path().join(name.replace('/', "_"));
         bk::file::write(&path, bytes).unwrap();
         Staged { key: name.into(), path }
@@ -317,6 +395,21 @@ mod tests {
     }
 
     #[test]
+    fn only_what_nobody_uses_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Folder::new(dir.path());
+        let live = store.scratch().unwrap();
+        let tmp = dir.path().join(".buildkit/tmp");
+        fs::create_dir_all(tmp.join(".bk-left/deep")).unwrap();
+        bk::file::write(&tmp.join("note"), "x").unwrap();
+        store.sweep().unwrap();
+        let left: Vec<PathBuf> = fs::read_dir(&tmp).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(left, [live.path()]);
+        drop(live);
+        assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
+    }
+
+    #[test]
     fn many_files_are_placed_like_few() {
         let dir = tempfile::tempdir().unwrap();
         let store = Folder::new(dir.path());
@@ -325,19 +418,5 @@ mod tests {
         store.place(names.iter().map(|n| staged(&scratch, n, n.as_bytes())).collect()).unwrap();
         let listed: Vec<String> = store.list("p").unwrap().into_iter().map(|e| e.key).collect();
         assert_eq!(listed, names);
-    }
-
-    #[test]
-    fn an_alias_replaces_and_shares() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Folder::new(dir.path());
-        store.create("hash/1", b"one").unwrap();
-        store.create("hash/2", b"two").unwrap();
-        for from in ["hash/1", "hash/2", "hash/2"] {
-            store.alias(from, "index").unwrap();
-        }
-        assert_eq!(store.read("index").unwrap().unwrap(), b"two");
-        assert_eq!(store.read("hash/1").unwrap().unwrap(), b"one");
-        assert!(store.list(".buildkit/tmp").unwrap().is_empty());
     }
 }

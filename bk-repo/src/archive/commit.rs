@@ -183,7 +183,8 @@ pub fn create(store: &dyn Store, commit: &Commit) -> Result<bool> {
     text.push(b'\n');
     let created = store.create(&key(commit.number), &text)?;
     if created {
-        store.replace(&hint(), commit.number.to_string().as_bytes(), None)?;
+        // Without it the head is found a little later.
+        drop(store.note(&hint(), commit.number.to_string().as_bytes()));
     }
     Ok(created)
 }

@@ -1,9 +1,9 @@
 //! A repository: reading its state, and changing it in one step that a crash cannot halve.
 //!
 //! A change is prepared in full (pool files, chunks, indexes under their hashes), then decided by
-//! writing its commit, then projected onto `dists/`: index names, Release and Release.gpg, and
-//! InRelease last. A projection can be done again at any time, by anyone, from the commit alone;
-//! whoever next writes to a repository first does that where it is unfinished.
+//! writing its commit, then projected onto `dists/`: the names of the indexes, Release, Release.gpg
+//! and InRelease, all at once. A projection can be done again at any time, by anyone, from the commit
+//! alone; whoever next writes to a repository first does that where it is unfinished.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use super::manifest::{Changes, Manifest};
 use super::retention::{self, folder};
 use super::{chunk, release};
 use crate::openpgp::{PublicKey, SecretKey, armor_keys, sign_release};
-use crate::store::{Folder, PRIVATE, Staged, Store};
+use crate::store::{self, Content, Folder, PRIVATE, Staged, Store};
 
 /// The file with the public keys, for those who set a machine up by hand.
 pub const KEYS: &str = "key.asc";
@@ -120,12 +120,16 @@ impl Repository {
     pub fn write(&self, wait: Duration, console: &Console) -> Result<Writer<'_>> {
         let lock = self.store.lock(wait, console)?;
         let head = self.head_if_any()?;
+        // What cannot be removed now is in nobody's way.
+        if let Err(error) = self.store.sweep() {
+            console.warn(&error.to_string());
+        }
         let writer = Writer { repository: self, _lock: lock, head };
         if let Some(head) = &writer.head {
             for (name, suite) in &head.suites {
                 if !self.is_projected(name, suite)? {
                     console.note(&format!("finishing the publication of '{name}'"));
-                    self.project(name, None, suite)?;
+                    self.project(name, head.number, suite)?;
                 }
             }
             self.publish_keys(head)?;
@@ -139,35 +143,30 @@ impl Repository {
         Ok(there.is_some_and(|bytes| bytes == suite.published.in_release.as_bytes()))
     }
 
-    /// Publishes a suite as its commit says. `old` is what is published now, where that is certain.
-    fn project(&self, name: &str, old: Option<&Suite>, suite: &Suite) -> Result<()> {
-        let changed: Vec<(&String, &Index)> = suite
-            .indexes
-            .iter()
-            .filter(|(path, index)| old.and_then(|old| old.indexes.get(*path)) != Some(*index))
-            .collect();
-        let mut aliases = Vec::new();
-        for (path, index) in changed {
-            let dir = folder(name, path);
-            self.restore(&dir, index)?;
-            for file in &index.files {
-                let to = format!("dists/{name}/{path}{}", file.suffix);
-                self.store.alias(&by_hash(&dir, &file.sha256), &to)?;
-                aliases.push(to);
-            }
+    /// Publishes a suite as the commit `number` says.
+    fn project(&self, name: &str, number: u64, suite: &Suite) -> Result<()> {
+        let dist = format!("dists/{name}");
+        let mut files = Vec::new();
+        for (path, index) in &suite.indexes {
+            self.restore(&folder(name, path), index)?;
+            let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+            files.extend(index.files.iter().map(|file| store::Published {
+                name: format!("{path}{}", file.suffix),
+                content: Content::Same(by_hash(dir, &file.sha256)),
+            }));
         }
-        self.store.settle(&aliases)?;
-        let Published { release, signature, in_release, .. } = &suite.published;
-        let write = |file: &str, text: &str, time| {
-            self.store.replace(&format!("dists/{name}/{file}"), text.as_bytes(), time)
-        };
-        write("Release", release, None)?;
-        write("Release.gpg", signature, None)?;
         // Servers and apt compare times by whole seconds: two generations must not share one.
         let now = SystemTime::now();
-        let before = self.store.modified(&format!("dists/{name}/InRelease"))?;
+        let before = self.store.modified(&format!("{dist}/InRelease"))?;
         let time = before.map_or(now, |before| now.max(before + Duration::from_secs(1)));
-        write("InRelease", in_release, Some(time))
+        let Published { release, signature, in_release, .. } = &suite.published;
+        for (name, text) in
+            [("Release", release), ("Release.gpg", signature), ("InRelease", in_release)]
+        {
+            let content = Content::Bytes(text.as_bytes(), time);
+            files.push(store::Published { name: name.into(), content });
+        }
+        self.store.publish(&dist, number, &files)
     }
 
     /// Makes the files of an index again that are not under their hashes.
@@ -196,6 +195,7 @@ impl Repository {
         let text = armor_keys(&keys)?;
         if self.store.read(KEYS)?.as_deref() != Some(text.as_bytes()) {
             self.store.replace(KEYS, text.as_bytes(), None)?;
+            self.store.settle(&[KEYS.to_owned()])?;
         }
         Ok(())
     }
@@ -290,11 +290,9 @@ impl Writer<'_> {
         // From here on it is done, whatever happens: the next writer finishes what this one cannot.
         let unfinished = |name: &str| format!("committed, but '{name}' is not fully published");
         for name in &touched {
-            let (before, Some(suite)) = (old.suites.get(name), new.suites.get(name)) else {
-                continue;
-            };
+            let Some(suite) = new.suites.get(name) else { continue };
             self.repository
-                .project(name, before, suite)
+                .project(name, new.number, suite)
                 .context(|| unfinished(name))
                 .hint(|| "the next command that writes finishes it".into())?;
         }
