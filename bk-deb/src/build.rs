@@ -119,6 +119,9 @@ pub struct Build {
     /// How .debs are compressed: gzip, xz, zstd, with a level as in `zstd:19`
     #[arg(long, value_name = "METHOD", value_parser = compression, help_heading = "Packages")]
     compression: Option<Compression>,
+    /// Leave the symbols of programs and libraries in
+    #[arg(long, help_heading = "Packages")]
+    no_strip: bool,
 
     /// Where fetched and built wheels are kept
     #[arg(long, value_name = "DIR", help_heading = "Cache and speed")]
@@ -433,6 +436,7 @@ impl Build {
             python: target.python,
             arch: target.arch.clone(),
             distribution: target.suite.clone(),
+            strip: !self.no_strip,
             ..Options::default()
         };
         let packages: Vec<(&Node, Package)> =

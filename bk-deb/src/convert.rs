@@ -7,6 +7,8 @@ pub mod description;
 pub mod docs;
 pub mod layout;
 mod libraries;
+mod lintian;
+mod numpy;
 mod plan;
 pub mod script;
 
@@ -21,11 +23,13 @@ use sha2::{Digest, Sha256};
 
 use self::layout::{Role, SITE};
 use self::libraries::Needs;
+use self::lintian::Overrides;
 use self::plan::{Item, Plan, Source};
 use crate::debian::compression::Compression;
 use crate::debian::deb::{Builder, Control};
 use crate::debian::version::Version;
 pub use crate::distro::shlibs::Libraries;
+use crate::elf::strip::{self, Edit};
 use crate::elf::{self, Elf};
 use crate::python::record;
 use crate::python::wheel::{SIZE_LIMIT, Wheel};
@@ -79,6 +83,8 @@ pub struct Options {
     pub distribution: String,
     /// What a wheel may unpack to, in bytes.
     pub max_size: u64,
+    /// Whether what only a debugger reads is taken out of programs and libraries (Policy 10.1).
+    pub strip: bool,
 }
 
 impl Default for Options {
@@ -93,6 +99,7 @@ impl Default for Options {
             arch: "amd64".into(),
             distribution: "unstable".into(),
             max_size: SIZE_LIMIT,
+            strip: true,
         }
     }
 }
@@ -125,6 +132,8 @@ const HEAD: usize = 4400;
 const IN_MEMORY: u64 = 16 << 20;
 /// Manual pages are compressed in memory; the largest known (zshall, gcc) have under 2 MB.
 const MANUAL_LIMIT: u64 = 16 << 20;
+/// Pages that are looked into for a template's marks.
+const TEMPLATE_LIMIT: u64 = 1 << 20;
 /// 2000-01-01. Tools that know no time write the first a zip archive can have, in 1980; dpkg's and
 /// lintian's checks take that for a broken clock.
 const EARLIEST: u64 = 946_684_800;
@@ -171,6 +180,10 @@ struct Conversion<'a> {
     needs: Needs,
     /// Whether there is code for the target's machine in it.
     native: bool,
+    /// The NumPy its modules were compiled for, where they were.
+    numpy: Option<u32>,
+    /// Where lintian(1) errs.
+    overrides: Overrides,
     record: String,
     warnings: Vec<String>,
     notes: Vec<String>,
@@ -194,6 +207,8 @@ impl<'a> Conversion<'a> {
             mtime,
             needs: Needs::default(),
             native: false,
+            numpy: None,
+            overrides: Overrides::new(&package.name),
             record: String::new(),
             warnings: Vec::new(),
             notes: Vec::new(),
@@ -219,8 +234,13 @@ impl<'a> Conversion<'a> {
             self.write(&mut builder, path, item)?;
         }
         self.write_record(&mut builder)?;
+        self.needs.without_libc().for_each(|path| self.overrides.without_libc(path));
+        self.needs.needless().for_each(|path| self.overrides.needless(path));
+        let overrides = format!("usr/share/lintian/overrides/{}", self.package.name);
+        let text = std::mem::take(&mut self.overrides).text();
+        builder.file(&overrides, 0o644, text.len() as u64, &mut text.as_bytes())?;
         let mut files: Vec<String> = plan.items.keys().cloned().collect();
-        files.push(self.record_path());
+        files.extend([self.record_path(), overrides]);
         files.sort();
 
         if self.native && !for_machine {
@@ -233,8 +253,9 @@ impl<'a> Conversion<'a> {
         }
         let installed_size = builder.installed_size();
         let facts = control::Facts { architecture, binding, libraries, installed_size };
-        let paragraph =
-            control::paragraph(&self.wheel.metadata, self.package, self.options, &facts)?;
+        let mut package = self.package.clone();
+        package.depends.extend(self.numpy.and_then(|major| numpy::bound(major, &package.depends)));
+        let paragraph = control::paragraph(&self.wheel.metadata, &package, self.options, &facts)?;
         let control = Control { paragraph, files: control_files(&self.package.name, &plan) };
         let depends = control.paragraph.get("Depends").unwrap_or_default().to_owned();
 
@@ -273,10 +294,6 @@ impl<'a> Conversion<'a> {
         let source = self.package.source_url.as_deref().or_else(|| control::homepage(metadata));
         let source = source.unwrap_or(&self.file_name);
         let copyright = copyright::file(metadata, &texts, source, docs::utc(self.mtime).year());
-        let overrides = docs::overrides(&self.package.name);
-        let path = format!("usr/share/lintian/overrides/{}", self.package.name);
-        let item = Item { role: Role::Data, source: Source::Text(overrides.into_bytes()) };
-        plan.items.insert(path, item);
         for (name, bytes) in [
             ("changelog.Debian.gz", docs::gzip(changelog.as_bytes())?),
             ("copyright", copyright.into_bytes()),
@@ -336,7 +353,10 @@ impl<'a> Conversion<'a> {
                 self.list(path, &Sha256::digest(text), text.len() as u64);
                 Ok(())
             }
-            Source::Member(at) => self.write_member(builder, path, item.role, *at),
+            Source::Member(at) => {
+                self.overrides.look(path);
+                self.write_member(builder, path, item.role, *at)
+            }
         }
     }
 
@@ -377,7 +397,8 @@ impl<'a> Conversion<'a> {
             let library = name.ends_with(".so") || name.contains(".so.");
             let mode = if runs && !library { 0o755 } else { 0o644 };
             self.examine(path, name, &spilled);
-            let sha256 = spilled.write(builder, path, mode, size, known)?;
+            let edit = self.edit(path, &spilled);
+            let (sha256, size) = spilled.write(builder, path, mode, edit, known)?;
             self.list(path, &sha256, size);
             return Ok(());
         }
@@ -394,6 +415,10 @@ impl<'a> Conversion<'a> {
             head.splice(..taken, line.into_bytes());
             changed = true;
         }
+        if Overrides::may_be_template(path) && size <= TEMPLATE_LIMIT {
+            content.by_ref().read_to_end(&mut head)?;
+            self.overrides.template(path, &head);
+        }
         if role == Role::Command && !script {
             self.warnings.push(format!("the command '{name}' does not say what runs it"));
         }
@@ -409,14 +434,11 @@ impl<'a> Conversion<'a> {
 
     /// Notes what an ELF file needs, if it is for the target.
     fn examine(&mut self, path: &str, name: &str, spilled: &Spilled) {
-        let elf = match spilled {
-            Spilled::Bytes(bytes) => Elf::read(bytes.as_slice()),
-            Spilled::File(file) => Elf::read(file),
-        };
-        match elf {
+        match Elf::read(spilled) {
             Ok(elf) if elf.architecture == Some(&self.options.arch) => {
                 self.native = true;
-                self.needs.add(name, &elf);
+                self.numpy = self.numpy.max(numpy::compiled_for(spilled));
+                self.needs.add(path, name, elf);
             }
             Ok(elf) => {
                 let arch = elf.architecture.unwrap_or("another machine");
@@ -425,6 +447,26 @@ impl<'a> Conversion<'a> {
             // Test data of tools that read ELF; what cannot be read cannot be run either.
             Err(error) => self.warnings.push(format!("'{path}' is no whole ELF file: {error}")),
         }
+    }
+
+    /// What is changed of an ELF file.
+    fn edit(&mut self, path: &str, spilled: &Spilled) -> Option<Edit> {
+        let edit = match strip::plan(spilled, self.options.strip) {
+            Ok(edit) => edit?,
+            Err(error) => {
+                self.notes.push(format!("'{path}' is not stripped: {error}"));
+                return None;
+            }
+        };
+        if edit.saved > 0 {
+            self.notes.push(format!("'{path}' is stripped of {} bytes", edit.saved));
+        }
+        if let Some(folders) = &edit.unsearched {
+            let folders = bk::sanitize(folders);
+            self.notes
+                .push(format!("'{path}' does not look for libraries in '{folders}' any more"));
+        }
+        Some(edit)
     }
 
     fn record_path(&self) -> String {
@@ -460,24 +502,44 @@ enum Spilled {
     File(File),
 }
 
+impl elf::Source for Spilled {
+    fn len(&self) -> u64 {
+        match self {
+            Spilled::Bytes(bytes) => bytes.len() as u64,
+            Spilled::File(file) => file.len(),
+        }
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match self {
+            Spilled::Bytes(bytes) => elf::Source::read(bytes.as_slice(), offset, buffer),
+            Spilled::File(file) => elf::Source::read(file, offset, buffer),
+        }
+    }
+}
+
 impl Spilled {
-    /// Writes it and returns its SHA-256, which may be known.
+    /// Writes it, with an edit or as it is, and returns its size and its SHA-256, which is `known`
+    /// of what is written as it is.
     fn write(
         self,
         builder: &mut Builder<File>,
         path: &str,
         mode: u32,
-        size: u64,
+        edit: Option<Edit>,
         known: Option<Vec<u8>>,
-    ) -> Result<Vec<u8>> {
-        let sha256 = known.is_none().then(Sha256::new);
-        let reader: &mut dyn Read = match &self {
-            Spilled::Bytes(bytes) => &mut bytes.as_slice(),
-            Spilled::File(file) => &mut { file },
+    ) -> Result<(Vec<u8>, u64)> {
+        let known = known.filter(|_| edit.is_none());
+        let size = edit.as_ref().map_or(elf::Source::len(&self), |edit| edit.size);
+        let reader: &mut dyn Read = match (&edit, &self) {
+            (Some(edit), _) => &mut edit.reader(&self),
+            (None, Spilled::Bytes(bytes)) => &mut bytes.as_slice(),
+            (None, Spilled::File(file)) => &mut { file },
         };
-        let mut reader = Hashed { inner: reader, sha256 };
+        let mut reader = Hashed { inner: reader, sha256: known.is_none().then(Sha256::new) };
         builder.file(path, mode, size, &mut reader)?;
-        Ok(reader.sha256.map(|hash| hash.finalize().to_vec()).or(known).unwrap_or_default())
+        let computed = reader.sha256.map(|hash| hash.finalize().to_vec());
+        Ok((computed.or(known).unwrap_or_default(), size))
     }
 }
 

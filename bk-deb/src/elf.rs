@@ -1,7 +1,7 @@
 //! What an ELF file needs at run time (the System V ABI, chapters 4 and 5; the Linux Standard Base
 //! for symbol versions), read without having the whole file in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -13,9 +13,11 @@ use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, ProgramHeader};
 use goblin::elf::section_header::{
     SHN_UNDEF, SHT_DYNSYM, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SectionHeader,
 };
-use goblin::elf::{Dyn, Sym};
+use goblin::elf::{Dyn, Sym, sym};
 use scroll::Pread;
 use scroll::ctx::SizeWith;
+
+pub mod strip;
 
 /// What any one table may have; Chromium's, the largest known, has a tenth of it.
 const TABLE_LIMIT: u64 = 64 << 20;
@@ -61,6 +63,8 @@ pub struct Symbol {
     pub name: String,
     /// The version it was linked against.
     pub version: Option<String>,
+    /// Whether it may be missing.
+    pub weak: bool,
 }
 
 /// What a shared object or a program needs.
@@ -78,6 +82,8 @@ pub struct Elf {
     pub versions: BTreeMap<String, Vec<String>>,
     /// The symbols it needs.
     pub symbols: Vec<Symbol>,
+    /// Hashes of the names of those it defines, for [`Elf::defines`].
+    pub(crate) defined: HashSet<u64>,
 }
 
 /// Whether these first bytes are those of an ELF file.
@@ -85,18 +91,44 @@ pub fn is_elf(head: &[u8]) -> bool {
     head.starts_with(header::ELFMAG)
 }
 
+/// A name as [`Elf::defined`] keeps it: libraries define tens of thousands.
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hasher::write(&mut hasher, name);
+    std::hash::Hasher::finish(&hasher)
+}
+
+/// The tables of a file.
+struct Image {
+    header: Header,
+    sections: Vec<SectionHeader>,
+    /// The names of sections.
+    names: Vec<u8>,
+    programs: Vec<ProgramHeader>,
+    ctx: Ctx,
+}
+
+/// The file's header, and how its words are written.
+fn header<S: Source + ?Sized>(source: &S) -> Result<(Header, Ctx)> {
+    let start = bytes(source, 0, source.len().min(64))?;
+    // goblin reads the header of the machine it runs on, or of any with the file's own words.
+    let header: Header = start.pread(0).map_err(|_| Error::new("its ELF header is cut short"))?;
+    let container = header.container().map_err(|_| Error::new("its ELF class is unknown"))?;
+    let endian = header.endianness().map_err(|_| Error::new("its byte order is unknown"))?;
+    Ok((header, Ctx::new(container, endian)))
+}
+
 impl Elf {
+    /// Whether it defines a symbol for others.
+    pub fn defines(&self, name: &str) -> bool {
+        self.defined.contains(&hash(name.as_bytes()))
+    }
+
     /// Reads an ELF file. A relocatable object or a static program needs nothing.
     pub fn read<S: Source + ?Sized>(source: &S) -> Result<Self> {
-        let start = bytes(source, 0, source.len().min(64))?;
-        // goblin reads the header of the machine it runs on, or of any with the file's own words.
-        let header: Header =
-            start.pread(0).map_err(|_| Error::new("its ELF header is cut short"))?;
-        let container = header.container().map_err(|_| Error::new("its ELF class is unknown"))?;
-        let endian = header.endianness().map_err(|_| Error::new("its byte order is unknown"))?;
-        let reader = Reader { source, ctx: Ctx::new(container, endian) };
-        let mut elf =
-            Elf { architecture: architecture(&header, container, endian), ..Elf::default() };
+        let (header, ctx) = header(source)?;
+        let reader = Reader { source, ctx };
+        let mut elf = Elf { architecture: architecture(&header, ctx), ..Elf::default() };
         let phdrs = reader.table(header.e_phoff, header.e_phnum, header.e_phentsize)?;
         let programs =
             ProgramHeader::parse(&phdrs, 0, count(&phdrs, header.e_phentsize), reader.ctx);
@@ -209,6 +241,9 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         for (index, entry) in each {
             let Ok(symbol) = entry.pread_with::<Sym>(0, self.ctx) else { return };
             if symbol.st_shndx != SHN_UNDEF as usize {
+                let name = strings.get(symbol.st_name..).unwrap_or_default();
+                let end = memchr::memchr(0, name).unwrap_or(0);
+                elf.defined.insert(hash(&name[..end]));
                 continue;
             }
             let version = versym.pread_with::<u16>(index * 2, self.ctx.le).ok();
@@ -216,7 +251,8 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             let version = version.and_then(|v| names.get(&(v & 0x7fff)));
             if let Some(name) = string(&strings, symbol.st_name as u64).filter(|n| !n.is_empty()) {
                 let version = version.and_then(|at| string(&strings, *at));
-                elf.symbols.push(Symbol { name, version });
+                let weak = sym::st_bind(symbol.st_info) == sym::STB_WEAK;
+                elf.symbols.push(Symbol { name, version, weak });
             }
         }
     }
@@ -254,10 +290,10 @@ fn string(table: &[u8], at: u64) -> Option<String> {
 }
 
 /// The Debian architecture of a header, as dpkg-shlibdeps tells them apart.
-fn architecture(header: &Header, container: Container, endian: Endian) -> Option<&'static str> {
+fn architecture(header: &Header, ctx: Ctx) -> Option<&'static str> {
     use Container::{Big, Little};
-    let little = endian == Endian::Little;
-    Some(match (header.e_machine, container, little) {
+    let little = ctx.le == Endian::Little;
+    Some(match (header.e_machine, ctx.container, little) {
         (header::EM_X86_64, Big, true) => "amd64",
         (header::EM_386, Little, true) => "i386",
         (header::EM_AARCH64, Big, true) => "arm64",

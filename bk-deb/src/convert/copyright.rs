@@ -8,32 +8,77 @@ const TEXT_LIMIT: usize = 256 << 10;
 /// Notices beyond this are those of parts, which the licence texts below name too.
 const NOTICES: usize = 40;
 
-/// The licences every Debian system has in `/usr/share/common-licenses` (Policy 12.5): SPDX name
-/// without `-only` and `-or-later`, file, the first line of the text, and its last.
-const COMMON: &[(&str, &str, &str, &str)] = &[
-    ("Apache-2.0", "Apache-2.0", "Apache License Version 2.0", "limitations under the License."),
-    ("GPL-3.0", "GPL-3", "GNU GENERAL PUBLIC LICENSE Version 3", "why-not-lgpl.html"),
-    ("GPL-2.0", "GPL-2", "GNU GENERAL PUBLIC LICENSE Version 2", "instead of this License."),
-    ("LGPL-3.0", "LGPL-3", "GNU LESSER GENERAL PUBLIC LICENSE Version 3", "for the Library."),
-    (
-        "LGPL-2.1",
-        "LGPL-2.1",
-        "GNU LESSER GENERAL PUBLIC LICENSE Version 2.1",
-        "That's all there is to it!",
-    ),
-    (
-        "MPL-2.0",
-        "MPL-2.0",
-        "Mozilla Public License Version 2.0",
-        "defined by the Mozilla Public License, v. 2.0.",
-    ),
-    (
-        "CC0-1.0",
-        "CC0-1.0",
-        "Creative Commons Legal Code CC0 1.0 Universal",
-        "with respect to this CC0 or use of the Work.",
-    ),
+/// A licence every Debian system has in `/usr/share/common-licenses` (Policy 12.5).
+struct Common {
+    /// SPDX's name, without `-only` and `-or-later`.
+    spdx: &'static str,
+    file: &'static str,
+    /// What the text starts with, told from a mention of it.
+    first: &'static str,
+    /// What it ends with.
+    last: &'static str,
+    /// The size of the file in bytes: no text of the licence is much longer.
+    size: usize,
+}
+
+const COMMON: &[Common] = &[
+    Common {
+        spdx: "Apache-2.0",
+        file: "Apache-2.0",
+        first: "Apache License Version 2.0 January 2004",
+        last: "accepting any such warranty or additional liability.",
+        size: 11_358,
+    },
+    Common {
+        spdx: "GPL-3.0",
+        file: "GPL-3",
+        first: "GNU GENERAL PUBLIC LICENSE Version 3",
+        last: "why-not-lgpl.html",
+        size: 35_147,
+    },
+    Common {
+        spdx: "GPL-2.0",
+        file: "GPL-2",
+        first: "GNU GENERAL PUBLIC LICENSE Version 2",
+        last: "instead of this License.",
+        size: 18_092,
+    },
+    Common {
+        spdx: "LGPL-3.0",
+        file: "LGPL-3",
+        first: "GNU LESSER GENERAL PUBLIC LICENSE Version 3",
+        last: "for the Library.",
+        size: 7_651,
+    },
+    Common {
+        spdx: "LGPL-2.1",
+        file: "LGPL-2.1",
+        first: "GNU LESSER GENERAL PUBLIC LICENSE Version 2.1",
+        last: "That's all there is to it!",
+        size: 26_530,
+    },
+    Common {
+        spdx: "MPL-2.0",
+        file: "MPL-2.0",
+        first: "Mozilla Public License Version 2.0",
+        last: "defined by the Mozilla Public License, v. 2.0.",
+        size: 16_726,
+    },
+    Common {
+        spdx: "CC0-1.0",
+        file: "CC0-1.0",
+        first: "Creative Commons Legal Code CC0 1.0 Universal",
+        last: "with respect to this CC0 or use of the Work.",
+        size: 7_048,
+    },
 ];
+
+/// The last line of the Apache licence, which some leave out.
+const END: &str = "END OF TERMS AND CONDITIONS";
+/// What the Apache licence says behind its end, on how to use it: start and end. With a name filled
+/// in it is a notice, and stays.
+const APPENDIX: (&str, &str) =
+    ("APPENDIX: How to apply the Apache License", "limitations under the License.");
 
 /// Trove classifiers below `License :: OSI Approved ::` and words people write, in lower case.
 const NAMES: &[(&str, &str)] = &[
@@ -110,9 +155,10 @@ fn body(metadata: &Metadata, texts: &[(String, String)], license: &str) -> Strin
             lines.push(format!("The file {name}:"));
             lines.push(String::new());
         }
+        let text = without_common(text);
         let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= TEXT_LIMIT);
         let text = &text[..end.unwrap_or(text.len())];
-        lines.extend(without_common(text).lines().map(|line| line.trim_end().to_owned()));
+        lines.extend(text.lines().map(|line| line.trim_end().to_owned()));
         lines.push(String::new());
     }
     if texts.is_empty() {
@@ -130,9 +176,17 @@ fn body(metadata: &Metadata, texts: &[(String, String)], license: &str) -> Strin
     }
     // Where a common licence is meant, its text is on every system.
     let named = lines.join("\n");
-    for (spdx, file, ..) in COMMON {
+    let meant = COMMON
+        .iter()
+        .filter(|common| license.contains(common.spdx) || license.contains(common.file))
+        .map(|common| common.file);
+    let mut meant: Vec<&str> = meant.collect();
+    if meant.is_empty() && !named.contains("/usr/share/common-licenses/") {
+        meant.extend(mentioned(&format!("{license}\n{named}")));
+    }
+    for file in meant {
         let path = format!("/usr/share/common-licenses/{file}");
-        if (license.contains(spdx) || license.contains(file)) && !named.contains(&path) {
+        if !named.contains(&path) {
             lines.push(format!("The full text of the license is in {path} on Debian systems."));
         }
     }
@@ -160,33 +214,74 @@ fn body(metadata: &Metadata, texts: &[(String, String)], license: &str) -> Strin
     out
 }
 
+/// The common licence that words refer to without having its text: the one of the version that
+/// stands behind its name, else the newest.
+fn mentioned(text: &str) -> Option<&'static str> {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let upper = words.to_ascii_uppercase();
+    let find = |names: &[&str]| names.iter().find_map(|name| Some(upper.find(name)? + name.len()));
+    let families: [(&[&str], &[(&str, &str)], &str); 2] = [
+        (
+            &["GNU LESSER GENERAL PUBLIC LICENSE", "GNU LIBRARY GENERAL PUBLIC LICENSE", "LGPL"],
+            &[("3", "LGPL-3"), ("2.1", "LGPL-2.1"), ("2", "LGPL-2")],
+            "LGPL",
+        ),
+        (
+            &["GNU GENERAL PUBLIC LICENSE", "GPL"],
+            &[("3", "GPL-3"), ("2", "GPL-2"), ("1", "GPL-1")],
+            "GPL",
+        ),
+    ];
+    for (names, versions, newest) in families {
+        let Some(at) = find(names) else { continue };
+        // "as published by the Free Software Foundation; either version 3": some 90 letters.
+        let behind: String = upper[at..].chars().take(120).collect();
+        let number = behind.split_once("VERSION ").map_or(behind.as_str(), |(_, rest)| rest);
+        let number = number.trim_start_matches(['V', '-', '(', ' ', ',']);
+        let version = versions.iter().find(|(version, _)| number.starts_with(version));
+        return Some(version.map_or(newest, |(_, file)| file));
+    }
+    None
+}
+
 /// A licence text with the common ones in it replaced by where they are (Policy 12.5).
 fn without_common(text: &str) -> String {
     let mut text = text.replace("\r\n", "\n").replace(['\r', '\u{c}'], "\n");
-    for (_, file, first, last) in COMMON {
-        // The start tells the versions apart however the lines are broken.
+    for Common { file, first, last, size, .. } in COMMON {
         let words: Vec<&str> = first.split(' ').collect();
+        let last: Vec<&str> = last.split(' ').collect();
+        // Blanks at the start of lines make some a third longer.
+        let sizes = size / 2..size / 2 * 3;
         let mut from = 0;
         while let Some((start, title_end)) = find_words(&text, &words, from) {
-            let rest = &text[title_end..];
-            // A mention is not the text: that has thousands of words behind its title.
-            let end = find_words(rest, &last.split(' ').collect::<Vec<_>>(), 0)
-                .map(|(_, end)| title_end + end)
-                .filter(|end| end - start > 5000);
-            match end {
-                Some(end) => {
-                    let end = text[end..].find('\n').map_or(text.len(), |at| end + at);
-                    let note = format!(
-                        "[The text of the {file} license is in\n\
-                         /usr/share/common-licenses/{file} on Debian systems.]"
-                    );
-                    let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
-                    text.replace_range(line..end, &note);
-                    from = line + note.len();
-                }
-                None => from = title_end,
+            let end = find_words(&text, &last, title_end).map(|(_, end)| end);
+            // A mention, or a part, is not the text.
+            let Some(end) = end.filter(|end| sizes.contains(&(end - start))) else {
+                from = title_end;
+                continue;
+            };
+            let mut end = text[end..].find('\n').map_or(text.len(), |at| end + at);
+            let rest = text[end..].trim_start();
+            if rest.starts_with(END) {
+                end = text.len() - rest.len() + END.len();
             }
+            let note = format!(
+                "[The text of the {file} license is in\n\
+                 /usr/share/common-licenses/{file} on Debian systems.]"
+            );
+            let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+            text.replace_range(line..end, &note);
+            from = line + note.len();
         }
+    }
+    let (start, end) = APPENDIX;
+    while let Some(at) = text.find(start) {
+        let Some(end) = text[at..].find(end).map(|found| at + found + end.len()) else { break };
+        let blank = ["[yyyy]", "{yyyy}", "[name of copyright owner]"];
+        if !blank.iter().any(|blank| text[at..end].contains(blank)) {
+            break;
+        }
+        text.replace_range(at..end, "");
     }
     text
 }

@@ -29,8 +29,11 @@ pub fn field(metadata: &Metadata) -> String {
         paragraphs.remove(0);
     }
     let (name, version) = (clean(&metadata.name), clean(&metadata.version));
-    paragraphs
-        .push(format!("This package has the Python 3 distribution {name}, version {version}."));
+    let own = format!("This package has the Python 3 distribution {name}, version {version}.");
+    // The first line must not be a list's (Policy 5.6.13).
+    let at =
+        if paragraphs.first().is_some_and(|p| p.starts_with("* ")) { 0 } else { paragraphs.len() };
+    paragraphs.insert(at, own);
     let mut after_item = None;
     for paragraph in &paragraphs {
         // Lines that start with two spaces are shown as they are: lists (Policy 5.6.13).

@@ -43,14 +43,6 @@ pub fn utc(seconds: u64) -> jiff::Zoned {
     time.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC)
 }
 
-/// Tags of lintian(1) that do not hold for a package made here, with the reason.
-pub fn overrides(package: &str) -> String {
-    format!(
-        "# It is not uploaded to Debian, where the first upload closes a request for the package.\n\
-         {package}: initial-upload-closes-no-bugs\n"
-    )
-}
-
 /// A page of section 1 that says what a command is, and where to read more.
 pub fn manual(entry: &EntryPoint, metadata: &Metadata) -> String {
     let name = roff(&entry.name);

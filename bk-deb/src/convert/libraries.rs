@@ -12,11 +12,15 @@ use crate::elf::Elf;
 pub struct Needs {
     needed: BTreeMap<String, Needed>,
     own: BTreeSet<String>,
+    /// What defines symbols for others of the package, by soname.
+    libraries: BTreeMap<String, Elf>,
+    /// The files that are not linked against the C library, with their paths.
+    apart: Vec<(String, Elf)>,
 }
 
 impl Needs {
-    /// Takes in a file by its name.
-    pub fn add(&mut self, name: &str, elf: &Elf) {
+    /// Takes in a file by its path and its name.
+    pub fn add(&mut self, path: &str, name: &str, elf: Elf) {
         // Found beside the file that needs it, by RUNPATH: auditwheel's `*.libs` folders.
         self.own.insert(name.to_owned());
         self.own.extend(elf.soname.clone());
@@ -35,6 +39,42 @@ impl Needs {
             });
             needed.symbols.extend(symbols);
         }
+        if !elf.program && !elf.needed.iter().any(|soname| soname.starts_with("libc.so.")) {
+            self.apart.push((path.to_owned(), elf.clone()));
+        }
+        if let Some(soname) = &elf.soname {
+            self.libraries.insert(soname.clone(), elf);
+        }
+    }
+
+    /// The files that need libraries, but prove to need nothing of the C library.
+    pub fn without_libc(&self) -> impl Iterator<Item = &str> {
+        let apart = self.apart.iter().filter(|(_, elf)| !elf.needed.is_empty());
+        apart.filter(|(_, elf)| self.is_explained(elf)).map(|(path, _)| path.as_str())
+    }
+
+    /// The files that need no library, and prove to need none.
+    pub fn needless(&self) -> impl Iterator<Item = &str> {
+        let apart = self.apart.iter().filter(|(_, elf)| elf.needed.is_empty());
+        apart.filter(|(_, elf)| self.is_explained(elf)).map(|(path, _)| path.as_str())
+    }
+
+    /// Whether every symbol that must be there is the interpreter's, that of a library of the
+    /// package that the file names, or by its version another library's that it names.
+    fn is_explained(&self, elf: &Elf) -> bool {
+        let own: Vec<&Elf> =
+            elf.needed.iter().filter_map(|soname| self.libraries.get(soname)).collect();
+        let named = |version: &String| {
+            elf.needed
+                .iter()
+                .any(|soname| elf.versions.get(soname).is_some_and(|v| v.contains(version)))
+        };
+        let mut symbols = elf.symbols.iter().filter(|symbol| !symbol.weak);
+        symbols.all(|symbol| match &symbol.version {
+            _ if own.iter().any(|library| library.defines(&symbol.name)) => true,
+            Some(version) => named(version),
+            None => symbol.name.starts_with("Py") || symbol.name.starts_with("_Py"),
+        })
     }
 
     /// The relations that bring what is needed, and the names of what nobody is known to bring.
@@ -71,6 +111,7 @@ mod tests {
         let symbol = |name: &str, version: Option<&str>| Symbol {
             name: name.into(),
             version: version.map(str::to_owned),
+            weak: false,
         };
         let elf = Elf {
             needed: ["libc.so.6", "libm.so.6", "libown-1.so", "libgone.so"]
@@ -84,8 +125,8 @@ mod tests {
             ..Elf::default()
         };
         let mut needs = Needs::default();
-        needs.add("a.so", &elf);
-        needs.add("libown-1.so", &Elf::default());
+        needs.add("a.so", "a.so", elf);
+        needs.add("x.libs/libown-1.so", "libown-1.so", Elf::default());
         let (relations, unknown) = needs.resolve(&Recording).unwrap();
         assert_eq!(relations, ["c@C_1|x@Base", "m@M_1|x@Base"]);
         assert_eq!(unknown, ["libgone.so"]);

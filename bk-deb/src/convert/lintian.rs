@@ -1,0 +1,187 @@
+//! The tags of lintian(1) that do not hold for a package made here, each with its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A package's overrides: by reason, the lines.
+#[derive(Debug, Default)]
+pub struct Overrides {
+    package: String,
+    lines: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+impl Overrides {
+    /// Those that every package has.
+    pub fn new(package: &str) -> Self {
+        let mut overrides = Overrides { package: package.to_owned(), ..Overrides::default() };
+        overrides.add(
+            "It is not uploaded to Debian, where the first upload closes a request for the package.",
+            "initial-upload-closes-no-bugs".into(),
+        );
+        // lintian takes this file for documentation by the end of its name.
+        if package.ends_with(".devhelp") || package.ends_with(".devhelp2") {
+            for tag in ["old-devhelp-standard", "stray-devhelp-documentation"] {
+                overrides.add(
+                    "The file of overrides is named after the package, and is no Devhelp book.",
+                    format!("{tag} [usr/share/lintian/overrides/{package}]"),
+                );
+            }
+        }
+        overrides
+    }
+
+    fn add(&mut self, reason: &'static str, line: String) {
+        self.lines.entry(reason).or_default().insert(line);
+    }
+
+    /// A file of the distribution, by its path.
+    pub fn look(&mut self, path: &str) {
+        let Some(inside) = path.strip_prefix("usr/lib/python3/dist-packages/") else { return };
+        let dot = |part: &str| part.starts_with('.');
+        let Some(at) = inside.split('/').position(dot) else { return };
+        if inside.split('/').count() == at + 1 {
+            return;
+        }
+        let folder = inside.split('/').take(at + 1).collect::<Vec<_>>().join("/");
+        self.add(
+            "The distribution has this folder, and all that it has is installed.",
+            format!(
+                "package-contains-python-dot-directory [usr/lib/python3/dist-packages/{folder}/*]"
+            ),
+        );
+    }
+
+    /// A library that calls nothing of the C library.
+    pub fn without_libc(&mut self, path: &str) {
+        self.add(
+            "It uses no symbol of the C library: those it needs are Python's, or its own libraries'.",
+            format!("library-not-linked-against-libc [{path}]"),
+        );
+    }
+
+    /// A library that needs no other.
+    pub fn needless(&mut self, path: &str) {
+        self.add(
+            "It uses no symbol but those of the interpreter that loads it.",
+            format!("shared-library-lacks-prerequisites [{path}]"),
+        );
+    }
+
+    /// Whether a file by this path may be a template of pages.
+    pub fn may_be_template(path: &str) -> bool {
+        [".html", ".htm", ".xhtml", ".xml"].iter().any(|end| path.ends_with(end))
+    }
+
+    /// A file that may be a template: what it loads from elsewhere is in the pages of who makes
+    /// some with it, not in this package's documentation. Debian overrides the same tags for the
+    /// same files (python3-alabaster).
+    pub fn template(&mut self, path: &str, content: &[u8]) {
+        let has =
+            |content: &[u8], word: &str| memchr::memmem::find(content, word.as_bytes()).is_some();
+        if !has(content, "{%") && !has(content, "{{") {
+            return;
+        }
+        let lower = content.to_ascii_lowercase();
+        let tracks = ["google-analytics.com/ga.js", "google-analytics.com/analytics.js"];
+        let reason = "It is a template: what pages made with it load is for their author to say.";
+        if tracks.iter().any(|word| has(&lower, word)) {
+            self.add(reason, format!("privacy-breach-google-adsense * [{path}]"));
+        }
+        if loads_from_elsewhere(&String::from_utf8_lossy(&lower)) {
+            self.add(reason, format!("privacy-breach-generic * [{path}]"));
+        }
+    }
+
+    /// The file.
+    pub fn text(self) -> String {
+        let mut text = String::new();
+        for (reason, lines) in &self.lines {
+            text += &format!("# {reason}\n");
+            for line in lines {
+                text += &format!("{}: {line}\n", self.package);
+            }
+        }
+        text
+    }
+}
+
+/// Whether a page in lower case has a tag that makes a browser fetch something by itself, as lintian
+/// finds them (its data file privacy-breaker-tag-attr).
+fn loads_from_elsewhere(page: &str) -> bool {
+    const FETCH: &[&str] = &[
+        "audio", "div", "embed", "frame", "iframe", "img", "input", "link", "object", "script",
+        "source", "track", "video",
+    ];
+    /// What `rel` says of links that are not fetched.
+    const REFERENCES: &[&str] = &[
+        "alternate",
+        "author",
+        "bookmark",
+        "canonical",
+        "copyright",
+        "help",
+        "license",
+        "next",
+        "prev",
+        "search",
+    ];
+    let mut page = page.to_owned();
+    while let Some(start) = page.find("<!--") {
+        let end = page[start..].find("-->").map_or(page.len(), |end| start + end + 3);
+        page.replace_range(start..end, "");
+    }
+    page.split('<').skip(1).any(|tag| {
+        let tag = tag.split('>').next().unwrap_or(tag);
+        let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        if !FETCH.contains(&name) {
+            return false;
+        }
+        let attribute = |attribute: &str| {
+            let (_, value) = tag.split_once(&format!("{attribute}=\""))?;
+            value.split('"').next()
+        };
+        let by = match name {
+            "link" => &["href"][..],
+            "object" => &["data", "codebase"],
+            "div" => &["src", "data-href"],
+            "video" => &["src", "poster"],
+            _ => &["src"],
+        };
+        let elsewhere = |url: &str| {
+            ["http://", "https://", "ftp://", "//"].iter().any(|start| url.starts_with(start))
+        };
+        let refers = attribute("rel").is_some_and(|rel| REFERENCES.contains(&rel));
+        !refers && by.iter().any(|name| attribute(name).is_some_and(elsewhere))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_that_load_from_elsewhere_are_told_from_others() {
+        for (page, loads) in [
+            ("{{ a }}<img alt=\"x\"\n src=\"https://x/y.png\">", true),
+            ("{{ a }}<link rel=\"stylesheet\" href=\"//x/y.css\">", true),
+            ("{{ a }}<link rel=\"canonical\" href=\"https://x\">", false),
+            ("{{ a }}<a href=\"https://x\"><img src=\"y.png\">", false),
+            ("{{ a }}<!-- <img src=\"https://x\"> -->", false),
+            ("<img src=\"https://x/y.png\">", false),
+        ] {
+            let mut overrides = Overrides::new("python3-x");
+            overrides.template("usr/x.html", page.as_bytes());
+            assert_eq!(overrides.text().contains("privacy-breach-generic"), loads, "{page}");
+        }
+    }
+
+    #[test]
+    fn folders_with_a_dot_are_named_once() {
+        let mut overrides = Overrides::new("python3-x");
+        for path in ["x/.tx/config", "x/.tx/other", ".hidden.py", "x/y.py"] {
+            overrides.look(&format!("usr/lib/python3/dist-packages/{path}"));
+        }
+        let text = overrides.text();
+        assert_eq!(text.matches("dot-directory").count(), 1, "{text}");
+        assert!(text.contains("[usr/lib/python3/dist-packages/x/.tx/*]"), "{text}");
+    }
+}
