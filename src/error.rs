@@ -38,6 +38,7 @@ impl Status {
 ///
 /// Like `anyhow::Error` it converts from every standard error; unlike it, the hint and the exit
 /// status are part of it.
+#[derive(Clone)]
 pub struct Error {
     message: String,
     causes: Vec<String>,

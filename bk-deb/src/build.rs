@@ -1,6 +1,6 @@
 //! `bk-deb build`: Python distributions and everything they need, as .debs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use bk::record::Record;
@@ -78,9 +78,9 @@ pub struct Build {
     /// Build only what is named
     #[arg(long, help_heading = "Resolving")]
     no_deps: bool,
-    /// Who chooses the versions; uv if it is there, else pip
-    #[arg(long, help_heading = "Resolving")]
-    resolver: Option<Resolver>,
+    /// Who chooses the versions
+    #[arg(long, value_name = "WHO", default_value = "native", help_heading = "Resolving")]
+    resolver: Resolver,
     /// Allow pre-releases
     #[arg(long, help_heading = "Resolving")]
     pre: bool,
@@ -202,7 +202,7 @@ impl Build {
         }
         let console = session.console.clone();
         let mut failed = false;
-        let wish = self.wish(&console, &mut failed)?;
+        let mut wish = self.wish(&console, &mut failed)?;
         if wish.wanted.is_empty() && !failed {
             return Err(Error::new("nothing to build")
                 .hint("name a requirement, a wheel, an sdist or a folder, or give -r FILE")
@@ -236,14 +236,23 @@ impl Build {
         let roots: Vec<Result<Root>> =
             wish.wanted.iter().filter_map(|wanted| supply.root(wanted).transpose()).collect();
         let roots: Vec<Root> = told(roots, &console, &mut failed);
-        let (roots, locked) = self.choose(&supply, &distro, &wish, roots, &mut failed)?;
+        if wish.indexes.index.is_none()
+            && !wish.indexes.no_index
+            && self.resolver == Resolver::Native
+        {
+            wish.indexes.index = Some(config::default_index(&folder, &console)?);
+        }
+        let rules = self.rules()?;
+        let (roots, locked, built) =
+            self.choose(&supply, &distro, &rules, &wish, roots, &mut failed)?;
         let load = |locked: &Locked| supply.load(locked);
         let grower = Grower {
             distro: &distro,
             target: &target,
             reuse: self.reuse,
-            rules: &self.rules()?,
+            rules: &rules,
             locked,
+            built,
             load: &load,
         };
         let asked = |root: Root| (root.requirement.name, root.requirement.extras);
@@ -293,9 +302,7 @@ impl Build {
         indexes.extra.extend(self.extra_index_url.iter().cloned());
         indexes.find_links.extend(self.find_links.iter().cloned());
         indexes.no_index |= self.no_index;
-        if indexes.index.is_none() && !indexes.no_index {
-            indexes.index = config::index_url(|name| std::env::var(name).ok());
-        }
+        indexes.add(config::indexes(|name| std::env::var(name).ok()));
         Ok(wish)
     }
 
@@ -305,12 +312,13 @@ impl Build {
         &self,
         supply: &Supply<'_>,
         distro: &Distro,
+        rules: &Rules,
         wish: &Wish,
         roots: Vec<Root>,
         failed: &mut bool,
-    ) -> Result<(Vec<Root>, HashMap<PackageName, Locked>)> {
-        let mut preferences = match self.reuse {
-            Reuse::Never => Vec::new(),
+    ) -> Result<(Vec<Root>, HashMap<PackageName, Locked>, BTreeSet<PackageName>)> {
+        let mut preferences = match (self.resolver, self.reuse) {
+            (Resolver::Native, _) | (_, Reuse::Never) => Vec::new(),
             _ => distro.all_installed(),
         };
         // What is asked for is built, so it may as well be the newest.
@@ -328,11 +336,15 @@ impl Build {
                 pre: self.pre,
                 no_deps: self.no_deps,
                 scratch: supply.folder,
+                supply,
+                distro,
+                reuse: self.reuse,
+                rules,
             };
             problem.solve(self.resolver, supply.console)
         };
-        let (roots, locked) = match solve(&roots) {
-            Ok(locked) => (roots, locked),
+        let (roots, solution) = match solve(&roots) {
+            Ok(solution) => (roots, solution),
             Err(error) if roots.len() == 1 || error.exit_status() == Status::Temporary => {
                 return Err(error);
             }
@@ -344,19 +356,19 @@ impl Build {
                 if roots.len() == all {
                     return Err(error);
                 }
-                let locked = solve(&roots)?;
-                (roots, locked)
+                let solution = solve(&roots)?;
+                (roots, solution)
             }
         };
         drop(progress);
         let mut locked: HashMap<PackageName, Locked> =
-            locked.into_iter().map(|l| (l.name.clone(), l)).collect();
+            solution.locked.into_iter().map(|l| (l.name.clone(), l)).collect();
         for root in &roots {
             if let Some(entry) = root.locked.clone() {
                 locked.insert(entry.name.clone(), entry);
             }
         }
-        Ok((roots, locked))
+        Ok((roots, locked, solution.built.unwrap_or_default()))
     }
 
     fn rules(&self) -> Result<Rules> {

@@ -141,6 +141,12 @@ impl Distro {
         })
     }
 
+    /// The versions of Python distributions that a package of it can live with: the relations its
+    /// Depends has on their packages.
+    pub fn python_depends(&self, _package: &str) -> Vec<(PackageName, Vec<String>)> {
+        Vec::new()
+    }
+
     /// The version of Python that `python3` is, as (3, 11), and in full.
     pub fn python(&self) -> Option<((u32, u32), String)> {
         let version = self.version("python3")?;

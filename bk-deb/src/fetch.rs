@@ -21,10 +21,49 @@ pub struct Response {
     pub content_type: String,
     /// Where it came from, after redirects.
     pub url: String,
+    /// Its `ETag` (RFC 9110 8.8.3); empty where there is none.
+    pub etag: String,
+    /// How long it may be believed (`max-age`, RFC 9111 5.2.2.1), in seconds.
+    pub max_age: Option<u64>,
 }
 
-/// A body that is still to be read, its type and its final address.
-type Body = (Box<dyn Read>, String, String);
+/// What came of asking whether something is newer than what is known.
+pub enum Fresh {
+    /// It is not there.
+    Missing,
+    /// It is what is known.
+    Unchanged,
+    /// It is this.
+    Changed(Response),
+}
+
+/// A piece of something.
+pub struct Part {
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// Where they start in the whole.
+    pub start: u64,
+    /// How many bytes the whole has.
+    pub total: u64,
+}
+
+/// What is asked of a server, beside the address.
+#[derive(Clone, Copy, Default)]
+struct Ask<'a> {
+    accept: Option<&'a str>,
+    range: Option<&'a str>,
+    etag: Option<&'a str>,
+}
+
+/// An answer whose body is still to be read.
+enum Answer {
+    Missing,
+    Unchanged,
+    Body { reader: Box<dyn Read>, range: Option<(u64, u64)>, about: Response },
+}
+
+/// How many connections to a server are kept: as many as the index client has threads.
+const CONNECTIONS: usize = 16;
 
 /// A client. Cheap until it is used: certificates are read with the first https request.
 pub struct Fetch {
@@ -56,6 +95,8 @@ impl Fetch {
                 .timeout_connect(Some(TIMEOUT))
                 .timeout_recv_response(Some(TIMEOUT))
                 .timeout_per_read(Some(TIMEOUT))
+                .max_idle_connections(CONNECTIONS)
+                .max_idle_connections_per_host(CONNECTIONS)
                 .user_agent(concat!("bk-deb/", env!("CARGO_PKG_VERSION")))
                 .build()
                 .into()
@@ -64,18 +105,28 @@ impl Fetch {
 
     /// Gets `url`, at most `limit` bytes, saying `accept` to the server. None if it is not there.
     pub fn find(&self, url: &str, accept: &str, limit: u64) -> Result<Option<Response>> {
+        match self.newer(url, accept, "", limit)? {
+            Fresh::Changed(response) => Ok(Some(response)),
+            Fresh::Missing | Fresh::Unchanged => Ok(None),
+        }
+    }
+
+    /// The same, unless it is still what had `etag` (RFC 9110 13.1.2); an empty one is none.
+    pub fn newer(&self, url: &str, accept: &str, etag: &str, limit: u64) -> Result<Fresh> {
         let failed = || format!("cannot fetch '{}'", shown(url));
-        let Some((mut reader, content_type, url)) = self.open(url, accept, None).context(failed)?
-        else {
-            return Ok(None);
+        let etag = Some(etag).filter(|etag| !etag.is_empty());
+        let ask = Ask { accept: Some(accept), etag, range: None };
+        let (mut reader, mut about) = match self.open(url, ask).context(failed)? {
+            Answer::Missing => return Ok(Fresh::Missing),
+            Answer::Unchanged => return Ok(Fresh::Unchanged),
+            Answer::Body { reader, about, .. } => (reader, about),
         };
-        let mut body = Vec::new();
-        let read = reader.by_ref().take(limit + 1).read_to_end(&mut body);
+        let read = reader.by_ref().take(limit + 1).read_to_end(&mut about.body);
         read.context(failed).status(Status::Temporary)?;
-        if body.len() as u64 > limit {
+        if about.body.len() as u64 > limit {
             return Err(Error::new(format!("larger than {limit} bytes")).context(failed()));
         }
-        Ok(Some(Response { body, content_type, url }))
+        Ok(Fresh::Changed(about))
     }
 
     /// Gets `url`, at most `limit` bytes.
@@ -86,15 +137,18 @@ impl Fetch {
 
     /// Gets a range of `url`, `bytes` as in RFC 9110 14.1.2 (`0-99`, `-1000`). None if the server
     /// does not do ranges.
-    pub fn range(&self, url: &str, bytes: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    pub fn range(&self, url: &str, bytes: &str, limit: u64) -> Result<Option<Part>> {
         let failed = || format!("cannot fetch '{}'", shown(url));
-        let Some((mut reader, _, _)) = self.open(url, "*/*", Some(bytes)).context(failed)? else {
+        let ask = Ask { range: Some(bytes), ..Ask::default() };
+        let Answer::Body { mut reader, range: Some((start, total)), .. } =
+            self.open(url, ask).context(failed)?
+        else {
             return Ok(None);
         };
         let mut body = Vec::new();
         let read = reader.by_ref().take(limit).read_to_end(&mut body);
         read.context(failed).status(Status::Temporary)?;
-        Ok(Some(body))
+        Ok(Some(Part { body, start, total }))
     }
 
     /// Fetches `url` as the file `path`, unless it is there. Its SHA-256 must be `sha256`, in
@@ -104,7 +158,8 @@ impl Fetch {
             return Ok(());
         }
         let failed = || format!("cannot fetch '{}'", shown(url));
-        let Some((mut reader, _, _)) = self.open(url, "*/*", None).context(failed)? else {
+        let Answer::Body { mut reader, .. } = self.open(url, Ask::default()).context(failed)?
+        else {
             return Err(Error::new("not found").context(failed()));
         };
         if let Some(parent) = path.parent() {
@@ -131,55 +186,88 @@ impl Fetch {
         out.commit()
     }
 
-    /// None if it is not there.
-    fn open(&self, url: &str, accept: &str, range: Option<&str>) -> Result<Option<Body>> {
+    fn open(&self, url: &str, ask: Ask<'_>) -> Result<Answer> {
+        let mut about = Response {
+            body: Vec::new(),
+            content_type: String::new(),
+            url: url.to_owned(),
+            etag: String::new(),
+            max_age: None,
+        };
         if let Some(path) = path_of(url) {
             return match File::open(&path) {
-                _ if range.is_some() => Ok(None),
-                Ok(file) => Ok(Some((Box::new(file), String::new(), url.to_owned()))),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Ok(_) if ask.range.is_some() => Ok(Answer::Missing),
+                Ok(file) => Ok(Answer::Body { reader: Box::new(file), range: None, about }),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Answer::Missing),
                 Err(e) => Err(e.into()),
             };
         }
         if self.offline {
             return Err(Error::new("the network is not to be used (--offline or --no-index)"));
         }
-        self.console.debug(&format!("GET {}", shown(url)));
+        self.console.debug(&format!("GET {} {}", shown(url), ask.range.unwrap_or_default()));
         let (bare, credentials) = split_credentials(url);
-        let mut request = self.agent().get(&bare).header("accept", accept);
+        let mut request = self.agent().get(&bare).header("accept", ask.accept.unwrap_or("*/*"));
         if let Some(credentials) = credentials {
             use base64::{Engine, engine::general_purpose::STANDARD};
             request =
                 request.header("authorization", format!("Basic {}", STANDARD.encode(credentials)));
         }
-        if let Some(range) = range {
+        if let Some(range) = ask.range {
+            // A range of a compressed body would be of no use.
             request = request.header("range", format!("bytes={range}"));
+            request = request.header("accept-encoding", "identity");
+        }
+        if let Some(etag) = ask.etag {
+            request = request.header("if-none-match", etag);
         }
         let response = request.call().status(Status::Temporary)?;
-        let status = response.status().as_u16();
-        match status {
-            206 if range.is_some() => {}
-            200 | 416 if range.is_some() => return Ok(None),
+        let header = |name: &str| {
+            let value = response.headers().get(name).and_then(|v| v.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let mut range = None;
+        match response.status().as_u16() {
+            206 if ask.range.is_some() => range = content_range(&header("content-range")),
+            304 if ask.etag.is_some() => return Ok(Answer::Unchanged),
+            416 if ask.range.is_some() => return Ok(Answer::Missing),
             200 => {}
-            404 | 410 => return Ok(None),
+            404 | 410 => return Ok(Answer::Missing),
             // Busy, or broken for now: RFC 9110 15.6, RFC 6585 4.
-            429 | 500..=599 => {
+            status @ (429 | 500..=599) => {
                 return Err(
                     Error::new(format!("the server answers {status}")).status(Status::Temporary)
                 );
             }
-            401 | 403 => {
+            status @ (401 | 403) => {
                 return Err(Error::new(format!("the server answers {status}"))
                     .hint("give the credentials in the address: https://USER:PASSWORD@HOST/"));
             }
-            _ => return Err(Error::new(format!("the server answers {status}"))),
+            status => return Err(Error::new(format!("the server answers {status}"))),
         }
         use ureq::ResponseExt;
-        let last = response.get_uri().to_string();
-        let header = response.headers().get("content-type").and_then(|v| v.to_str().ok());
-        let content_type = header.unwrap_or_default().to_owned();
-        Ok(Some((Box::new(response.into_body().into_reader()), content_type, last)))
+        about.url = response.get_uri().to_string();
+        about.content_type = header("content-type");
+        about.etag = header("etag");
+        about.max_age = max_age(&header("cache-control"));
+        let reader = Box::new(response.into_body().into_reader());
+        Ok(Answer::Body { reader, range, about })
     }
+}
+
+/// The start and the whole size in `bytes 0-99/1234` (RFC 9110 14.4).
+fn content_range(value: &str) -> Option<(u64, u64)> {
+    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()?))
+}
+
+/// How long an answer may be believed, by its `Cache-Control`.
+fn max_age(value: &str) -> Option<u64> {
+    let mut words = value.split(',').map(str::trim);
+    if words.clone().any(|word| ["no-cache", "no-store"].contains(&word)) {
+        return Some(0);
+    }
+    words.find_map(|word| word.strip_prefix("max-age=")?.parse().ok())
 }
 
 /// The file of a `file:` address or a plain path.
@@ -255,6 +343,15 @@ mod tests {
         assert_eq!(url_of(Path::new("/a b+c/é")), "file:///a%20b%2Bc/%C3%A9");
         assert_eq!(shown("https://me:secret@host/x@y"), "https://host/x@y");
         assert_eq!(percent_decode("%zz%4"), "%zz%4");
+    }
+
+    #[test]
+    fn headers_are_read() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, 10)));
+        assert_eq!(content_range("bytes */10"), None);
+        assert_eq!(max_age("public, max-age=600"), Some(600));
+        assert_eq!(max_age("max-age=600, no-cache"), Some(0));
+        assert_eq!(max_age(""), None);
     }
 
     #[test]

@@ -38,6 +38,26 @@ pub struct Rules {
     pub distro: BTreeSet<String>,
 }
 
+impl Rules {
+    /// The distribution's package and version of a Python distribution, if it may be used.
+    pub fn candidate(
+        &self,
+        distro: &Distro,
+        reuse: Reuse,
+        name: &PackageName,
+    ) -> Option<(String, String, Version)> {
+        if let Some(package) = self.rename.get(name).filter(|p| self.distro.contains(*p)) {
+            let there = distro.version(package)?.to_owned();
+            let python = version::python(&there)?;
+            return Some((package.clone(), there, python));
+        }
+        if reuse == Reuse::Never {
+            return None;
+        }
+        distro.installed(name)
+    }
+}
+
 /// A distribution whose metadata was read.
 pub struct Loaded {
     /// The wheel.
@@ -107,6 +127,8 @@ pub struct Grower<'a> {
     pub rules: &'a Rules,
     /// The versions that were chosen.
     pub locked: HashMap<PackageName, Locked>,
+    /// What is built though the distribution may have it.
+    pub built: BTreeSet<PackageName>,
     /// Gets a distribution's wheel and reads its requirements.
     pub load: &'a (dyn Fn(&Locked) -> Result<Loaded> + Sync),
 }
@@ -115,6 +137,7 @@ impl Grower<'_> {
     /// Grows the graph from what is asked for, which is built in any case.
     pub fn grow(&self, roots: &[(PackageName, Vec<ExtraName>)]) -> Result<Graph> {
         let mut built: BTreeSet<PackageName> = roots.iter().map(|(name, _)| name.clone()).collect();
+        built.extend(self.built.iter().cloned());
         let mut loaded: HashMap<PackageName, Result<Loaded>> = HashMap::new();
         loop {
             let walk = self.walk(roots, &built, &loaded);
@@ -170,7 +193,9 @@ impl Grower<'_> {
                     queue.push((name.clone(), edge.extras));
                     continue;
                 }
-                if !built.contains(&edge.name) && self.candidate(&edge.name).is_some() {
+                if !built.contains(&edge.name)
+                    && self.rules.candidate(self.distro, self.reuse, &edge.name).is_some()
+                {
                     walk.reused.insert(edge.name.clone());
                     // The distribution's package has no extras: what they need, we need.
                     if !edge.extras.is_empty()
@@ -218,21 +243,6 @@ impl Grower<'_> {
             .collect()
     }
 
-    /// The distribution's package and version of a Python distribution, if it may be used.
-    fn candidate(&self, name: &PackageName) -> Option<(String, String, Version)> {
-        if let Some(package) =
-            self.rules.rename.get(name).filter(|p| self.rules.distro.contains(*p))
-        {
-            let there = self.distro.version(package)?.to_owned();
-            let python = version::python(&there)?;
-            return Some((package.clone(), there, python));
-        }
-        if self.reuse == Reuse::Never {
-            return None;
-        }
-        self.distro.installed(name)
-    }
-
     /// What is used from the distribution, though its version does not do.
     fn unfit(&self, walk: &Walk) -> Result<BTreeSet<PackageName>> {
         let mut unfit = BTreeSet::new();
@@ -240,7 +250,7 @@ impl Grower<'_> {
             walk.edges.iter().flat_map(|(r, all)| all.iter().map(move |e| (r, e)))
         {
             let used = walk.reused.contains(&edge.name);
-            let found = self.candidate(&edge.name);
+            let found = self.rules.candidate(self.distro, self.reuse, &edge.name);
             let fits = found.as_ref().is_some_and(|(package, there, python)| {
                 let epoch = self.distro.epoch(package);
                 let relations = relations(package, &edge.specifiers, epoch, Some(python));
@@ -283,7 +293,7 @@ impl Grower<'_> {
                 let used = if walk.extras.contains_key(&edge.name) {
                     None
                 } else {
-                    self.candidate(&edge.name)
+                    self.rules.candidate(self.distro, self.reuse, &edge.name)
                 };
                 let (package, resolved) = match used {
                     Some((package, there, python)) => {
@@ -395,6 +405,7 @@ mod tests {
                 ("socks", "1.0"),
                 ("requests", "2.0"),
             ]),
+            built: BTreeSet::new(),
             load: &load,
         };
         let root: Requirement = root.parse().unwrap();

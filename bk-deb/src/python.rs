@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod entry_points;
+pub mod index;
 pub mod lock;
 pub mod metadata;
 pub mod record;

@@ -61,6 +61,33 @@ impl Supply<'_> {
         self.root_of(&wheel, extras).map(Some)
     }
 
+    /// What an address of a requirement (`NAME @ URL`) leads to, as a version with one wheel.
+    pub fn direct(&self, name: &PackageName, url: &str) -> Result<Locked> {
+        let (link, fragment) = url.split_once('#').unwrap_or((url, ""));
+        if link.split("://").next().is_some_and(|scheme| scheme.contains('+')) {
+            return Err(Error::new(format!("'{}' is a repository", shown(link)))
+                .hint("check it out, and name its folder instead"));
+        }
+        let last = link.split('?').next().and_then(|link| link.rsplit('/').next());
+        let sha256 = fragment.split('&').find_map(|part| part.strip_prefix("sha256="));
+        let file = File {
+            name: crate::fetch::percent_decode(last.unwrap_or_default()),
+            url: link.to_owned(),
+            sha256: sha256.map(str::to_owned),
+        };
+        let wheel = match path_of(link) {
+            Some(path) if path.is_dir() => self.built(&path, &display(&path))?,
+            _ if file.name.ends_with(".whl") => self.file(&file)?,
+            _ => self.source_wheel_of(&file)?,
+        };
+        let root = self.root_of(&wheel, &[])?;
+        let found = &root.requirement.name;
+        match root.locked {
+            Some(locked) if found == name => Ok(locked),
+            _ => Err(Error::new(format!("it is '{found}', not '{name}'"))),
+        }
+    }
+
     fn root_of(&self, wheel: &Path, extras: &[ExtraName]) -> Result<Root> {
         let opened = Wheel::open(wheel, SIZE_LIMIT)?;
         let failed = || format!("cannot use the wheel '{}'", display(wheel));
@@ -144,7 +171,7 @@ impl Supply<'_> {
     }
 
     /// The file on this machine; fetched unless it is there.
-    fn file(&self, file: &File) -> Result<PathBuf> {
+    pub(crate) fn file(&self, file: &File) -> Result<PathBuf> {
         if let Some(path) = path_of(&file.url) {
             if let Some(expected) = &file.sha256
                 && !sha256(&path)?.eq_ignore_ascii_case(expected)
@@ -185,6 +212,11 @@ impl Supply<'_> {
             .hint("ask for another version, or for another target with --python or --arch")
         })?;
         self.check(locked, sdist)?;
+        self.source_wheel_of(sdist)
+    }
+
+    /// The wheel of a source, built unless it is there.
+    pub(crate) fn source_wheel_of(&self, sdist: &File) -> Result<PathBuf> {
         let path = self.file(sdist)?;
         self.built(&path, sdist.sha256.as_deref().unwrap_or(&sdist.url))
     }
@@ -213,9 +245,14 @@ impl Supply<'_> {
 }
 
 /// A short name for a long key.
-fn hex(key: &str) -> String {
+pub(crate) fn hex(key: &str) -> String {
     // 128 of SHA-256's bits: no two of a cache's keys will meet.
-    format!("{:x}", Sha256::digest(key.as_bytes())).chars().take(32).collect()
+    sha256_of(key.as_bytes()).chars().take(32).collect()
+}
+
+/// The SHA-256 in hexadecimal.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 fn sha256(path: &Path) -> Result<String> {

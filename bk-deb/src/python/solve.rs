@@ -1,5 +1,8 @@
-//! Choosing versions, with uv or pip.
+//! Choosing versions: ourselves, or with uv or pip.
 
+mod native;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bk::{Cmd, Console, Context, Error, Result, Status, file};
@@ -8,6 +11,9 @@ use pep508_rs::{PackageName, Requirement};
 
 use super::lock::{self, File, Locked};
 use super::requirement::Indexes;
+use crate::distro::Distro;
+use crate::graph::{Reuse, Rules};
+use crate::supply::Supply;
 use crate::target::Target;
 
 /// What has to be chosen.
@@ -28,11 +34,30 @@ pub struct Problem<'a> {
     pub no_deps: bool,
     /// Where temporary files go.
     pub scratch: &'a Path,
+    /// How files are fetched and sources built.
+    pub supply: &'a Supply<'a>,
+    /// The suite.
+    pub distro: &'a Distro,
+    /// Whether its packages are candidates.
+    pub reuse: Reuse,
+    /// How names are mapped.
+    pub rules: &'a Rules,
+}
+
+/// What was chosen.
+#[derive(Debug, Default)]
+pub struct Solution {
+    /// The versions, and of the distribution's those whose extras are needed.
+    pub locked: Vec<Locked>,
+    /// What must be built though the distribution may have it; None if nobody has decided.
+    pub built: Option<BTreeSet<PackageName>>,
 }
 
 /// Who chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Resolver {
+    /// bk-deb itself
+    Native,
     /// uv
     Uv,
     /// pip
@@ -41,20 +66,16 @@ pub enum Resolver {
 
 impl Problem<'_> {
     /// Chooses a version of everything that is needed.
-    pub fn solve(&self, resolver: Option<Resolver>, console: &Console) -> Result<Vec<Locked>> {
+    pub fn solve(&self, resolver: Resolver, console: &Console) -> Result<Solution> {
         if self.requirements.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Solution::default());
         }
-        let resolver = match resolver {
-            Some(resolver) => resolver,
-            None if which::which("uv").is_ok() => Resolver::Uv,
-            None => Resolver::Pip,
+        let locked = match resolver {
+            Resolver::Native => return native::solve(self),
+            Resolver::Uv => self.uv(console)?,
+            Resolver::Pip => self.pip(console)?,
         };
-        console.info(&format!("choosing versions with {resolver:?}").to_lowercase());
-        match resolver {
-            Resolver::Uv => self.uv(console),
-            Resolver::Pip => self.pip(console),
-        }
+        Ok(Solution { locked, built: None })
     }
 
     fn uv(&self, console: &Console) -> Result<Vec<Locked>> {

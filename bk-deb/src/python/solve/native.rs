@@ -1,0 +1,738 @@
+//! Choosing versions ourselves, with the distribution's packages as candidates.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::{self, Display};
+use std::sync::Arc;
+
+use bk::{Context, Error, Result, sanitize};
+use pep440_rs::{Operator, Version, VersionSpecifiers};
+use pep508_rs::{ExtraName, PackageName, Requirement, VerbatimUrl, VersionOrUrl};
+use resolvo::utils::{Pool, VersionSet};
+use resolvo::{
+    Candidates, Condition, ConditionId, Dependencies, DependencyProvider, Interner,
+    KnownDependencies, NameId, SolvableId, Solver, SolverCache, StringId, UnsolvableOrCancelled,
+    VersionSetId, VersionSetUnionId,
+};
+
+use super::{Problem, Solution};
+use crate::graph::Reuse;
+use crate::mapping::name::Names;
+use crate::mapping::relation::{relations, satisfied};
+use crate::python::index::{self, Index, Needs, Release};
+use crate::python::lock::Locked;
+
+/// A distribution, or an extra of it: a package of its own that holds on to the same version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    package: PackageName,
+    extra: Option<ExtraName>,
+}
+
+impl Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.extra {
+            Some(extra) => write!(f, "{}[{extra}]", self.package),
+            None => write!(f, "{}", self.package),
+        }
+    }
+}
+
+/// Which candidates will do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Range {
+    Specifiers(VersionSpecifiers),
+    /// The extra's own distribution.
+    Same(SolvableId),
+    /// What a package of the distribution depends on: relations of Debian's.
+    Relations(Vec<String>),
+}
+
+impl Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Range::Specifiers(specifiers) => write!(f, "{specifiers}"),
+            Range::Same(_) => Ok(()),
+            Range::Relations(relations) => write!(f, "({})", relations.join(", ")),
+        }
+    }
+}
+
+impl VersionSet for Range {
+    type V = Candidate;
+}
+
+/// A version of something.
+#[derive(Clone)]
+struct Candidate {
+    version: Version,
+    from: From,
+    /// An extra's distribution.
+    base: Option<SolvableId>,
+}
+
+#[derive(Clone)]
+enum From {
+    /// The place in [`Index::releases`].
+    Index(usize),
+    /// The distribution's package and its version.
+    Distro(String, String),
+    /// What an address leads to.
+    Direct(Arc<Direct>),
+}
+
+impl Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.from {
+            From::Distro(package, version) => write!(f, "{} ({package} {version})", self.version),
+            _ => write!(f, "{}", self.version),
+        }
+    }
+}
+
+/// What an address leads to.
+pub(super) struct Direct {
+    locked: Locked,
+    needs: Arc<Needs>,
+}
+
+/// What was found out too late for one run, and is known in the next.
+#[derive(Default)]
+struct Learnt {
+    /// Of these the distribution's version will not do everywhere.
+    open: HashSet<PackageName>,
+    /// Somebody asks for a pre-release of these.
+    pre: HashSet<PackageName>,
+    direct: HashMap<PackageName, Arc<Direct>>,
+}
+
+/// Why a run was given up.
+enum Halt {
+    /// More was learnt.
+    Again,
+    Failed(Error),
+}
+
+struct Provider<'a> {
+    pool: Pool<Range, Name>,
+    problem: &'a Problem<'a>,
+    index: &'a Index<'a>,
+    roots: &'a HashSet<PackageName>,
+    learnt: &'a RefCell<Learnt>,
+    /// What [`Learnt::pre`] was when the run began: a set that is filtered once stays so.
+    pre: HashSet<PackageName>,
+    bases: RefCell<HashMap<PackageName, Arc<Vec<SolvableId>>>>,
+    /// Names of which only the distribution's version was offered.
+    closed: RefCell<HashSet<PackageName>>,
+    /// Names that nobody knows, and who asks for them.
+    missing: RefCell<BTreeMap<PackageName, BTreeSet<String>>>,
+    /// Who asks for what: for names that turn out to be missing.
+    requesters: RefCell<HashMap<PackageName, BTreeSet<String>>>,
+    halt: RefCell<Option<Halt>>,
+    halted: Cell<bool>,
+}
+
+/// Chooses.
+pub(super) fn solve(problem: &Problem<'_>) -> Result<Solution> {
+    let roots: HashSet<PackageName> = problem.requirements.iter().map(|r| r.name.clone()).collect();
+    let constraints: Vec<Requirement> = problem
+        .constraints
+        .iter()
+        .filter(|c| c.evaluate_markers(problem.target.markers(), &[]))
+        .cloned()
+        .collect();
+    let mut learnt = Learnt::default();
+    let mut pinned = HashSet::new();
+    for requirement in problem.requirements.iter().chain(&constraints) {
+        if let Some(VersionOrUrl::VersionSpecifier(specifiers)) = &requirement.version_or_url {
+            if names_pre_release(specifiers) {
+                learnt.pre.insert(requirement.name.clone());
+            }
+            let exact = specifiers
+                .iter()
+                .filter(|s| matches!(s.operator(), Operator::Equal | Operator::ExactEqual));
+            pinned.extend(exact.map(|s| (requirement.name.clone(), s.version().clone())));
+        }
+    }
+    let elsewhere = |r: &Requirement| !roots.contains(&r.name) && fits(problem, r);
+    let index = Index::new(problem.supply, problem.indexes, pinned, &elsewhere);
+    let learnt = RefCell::new(learnt);
+    index.run(|| {
+        index.expect(
+            problem
+                .requirements
+                .iter()
+                .filter(|r| !problem.no_deps || roots.is_empty() || r.version_or_url.is_some()),
+        );
+        // Every further run knows of one more name at least, and there are so many of them.
+        loop {
+            let provider = Provider {
+                pool: Pool::default(),
+                problem,
+                index: &index,
+                roots: &roots,
+                learnt: &learnt,
+                pre: learnt.borrow().pre.clone(),
+                bases: RefCell::default(),
+                closed: RefCell::default(),
+                missing: RefCell::default(),
+                requesters: RefCell::default(),
+                halt: RefCell::default(),
+                halted: Cell::new(false),
+            };
+            match provider.attempt(&constraints)? {
+                Some(solution) => return Ok(solution),
+                None => continue,
+            }
+        }
+    })
+}
+
+/// Whether one of them names a pre-release, which makes all of them welcome (PEP 440).
+fn names_pre_release(specifiers: &VersionSpecifiers) -> bool {
+    specifiers.iter().any(|s| {
+        !matches!(s.operator(), Operator::NotEqual | Operator::NotEqualStar)
+            && s.version().any_prerelease()
+    })
+}
+
+/// Whether the distribution's package will do for a requirement.
+fn fits(problem: &Problem<'_>, requirement: &Requirement) -> bool {
+    let any = VersionSpecifiers::empty();
+    let specifiers = match &requirement.version_or_url {
+        Some(VersionOrUrl::Url(_)) => return false,
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => specifiers,
+        None => &any,
+    };
+    let found = problem.rules.candidate(problem.distro, problem.reuse, &requirement.name);
+    found.is_some_and(|(package, there, python)| {
+        within(problem, specifiers, &package, &there, &python)
+    })
+}
+
+/// Whether a package of the distribution is within `specifiers`, by Python's rules and by dpkg's.
+fn within(
+    problem: &Problem<'_>,
+    specifiers: &VersionSpecifiers,
+    package: &str,
+    there: &str,
+    python: &Version,
+) -> bool {
+    let epoch = problem.distro.epoch(package);
+    specifiers.contains(python)
+        && satisfied(&relations(package, specifiers, epoch, Some(python)), there)
+}
+
+impl Provider<'_> {
+    /// One run. None if more was learnt, so that another one is due.
+    fn attempt(self, constraints: &[Requirement]) -> Result<Option<Solution>> {
+        let mut problem = resolvo::Problem::new();
+        let mut requirements = Vec::new();
+        for requirement in self.problem.requirements {
+            if !self.require(requirement, "what is asked for", &mut requirements)? {
+                return Ok(None);
+            }
+        }
+        let mut limits = Vec::new();
+        for constraint in constraints {
+            match &constraint.version_or_url {
+                Some(VersionOrUrl::VersionSpecifier(specifiers)) => {
+                    let name = self.name(&constraint.name, None);
+                    let range = Range::Specifiers(specifiers.clone());
+                    limits.push(self.pool.intern_version_set(name, range));
+                    if !fits(self.problem, constraint) {
+                        self.learnt.borrow_mut().open.insert(constraint.name.clone());
+                    }
+                }
+                Some(VersionOrUrl::Url(url)) => {
+                    self.learn_direct(&constraint.name, url)?;
+                }
+                None => {}
+            }
+        }
+        problem = problem
+            .requirements(requirements.into_iter().map(Into::into).collect())
+            .constraints(limits);
+        let known = self.learnt.borrow().pre.len();
+        let mut solver = Solver::new(self);
+        let solved = solver.solve(problem);
+        let halt = solver.provider().halt.borrow_mut().take();
+        match (halt, solved) {
+            (Some(Halt::Failed(error)), _) => Err(error),
+            (Some(Halt::Again), _) => Ok(None),
+            (None, Ok(chosen)) => solver.provider().solution(&chosen).map(Some),
+            (None, Err(UnsolvableOrCancelled::Cancelled(_))) => Err(Error::new("interrupted")),
+            (None, Err(UnsolvableOrCancelled::Unsolvable(conflict))) => {
+                let provider = solver.provider();
+                let mut learnt = provider.learnt.borrow_mut();
+                let before = learnt.open.len();
+                if provider.problem.reuse != Reuse::Require {
+                    learnt.open.extend(provider.closed.borrow().iter().cloned());
+                }
+                if learnt.open.len() > before || learnt.pre.len() > known {
+                    return Ok(None);
+                }
+                drop(learnt);
+                let said = conflict.display_user_friendly(&solver).to_string();
+                Err(provider.explain(&said))
+            }
+        }
+    }
+
+    fn name(&self, package: &PackageName, extra: Option<&ExtraName>) -> NameId {
+        let name = Name { package: package.clone(), extra: extra.cloned() };
+        self.pool.intern_package_name(name)
+    }
+
+    /// Turns a requirement into sets of candidates; false if a new run is due.
+    fn require(
+        &self,
+        requirement: &Requirement,
+        requester: &str,
+        sets: &mut Vec<VersionSetId>,
+    ) -> Result<bool> {
+        let package = &requirement.name;
+        self.requesters
+            .borrow_mut()
+            .entry(package.clone())
+            .or_default()
+            .insert(requester.to_owned());
+        let specifiers = match &requirement.version_or_url {
+            Some(VersionOrUrl::VersionSpecifier(specifiers)) => specifiers.clone(),
+            Some(VersionOrUrl::Url(url)) => {
+                if self.learn_direct(package, url)? && self.bases.borrow().contains_key(package) {
+                    return Ok(false);
+                }
+                VersionSpecifiers::empty()
+            }
+            None => VersionSpecifiers::empty(),
+        };
+        if names_pre_release(&specifiers) {
+            self.learnt.borrow_mut().pre.insert(package.clone());
+        }
+        let open = !fits(self.problem, requirement)
+            || !requirement.extras.is_empty() && !self.has_distros_version(package)?;
+        if open
+            && self.problem.reuse != Reuse::Require
+            && self.learnt.borrow_mut().open.insert(package.clone())
+            && self.closed.borrow().contains(package)
+        {
+            return Ok(false);
+        }
+        let range = Range::Specifiers(specifiers);
+        sets.push(self.pool.intern_version_set(self.name(package, None), range.clone()));
+        for extra in &requirement.extras {
+            let name = self.name(package, Some(extra));
+            sets.push(self.pool.intern_version_set(name, range.clone()));
+        }
+        Ok(true)
+    }
+
+    /// Whether the index has the version that the distribution has: only it says what extras need.
+    fn has_distros_version(&self, package: &PackageName) -> Result<bool> {
+        let problem = self.problem;
+        let Some((.., version)) = problem.rules.candidate(problem.distro, problem.reuse, package)
+        else {
+            return Ok(false);
+        };
+        let releases = self.index.releases(package)?;
+        Ok(releases.iter().flatten().any(|release| release.version == version))
+    }
+
+    /// Finds out what an address leads to; false if it was known.
+    fn learn_direct(&self, package: &PackageName, url: &VerbatimUrl) -> Result<bool> {
+        if self.learnt.borrow().direct.contains_key(package) {
+            return Ok(false);
+        }
+        let locked = self
+            .problem
+            .supply
+            .direct(package, url.raw().as_str())
+            .context(|| format!("cannot use '{package}' from its address"))?;
+        let file = locked.wheels.first().ok_or_else(|| Error::new("no wheel came of it"))?;
+        let needs = self.index.needs_of(file, None)?;
+        let direct = Arc::new(Direct { locked, needs });
+        self.learnt.borrow_mut().direct.insert(package.clone(), direct);
+        Ok(true)
+    }
+
+    /// Gives the run up, to be begun anew.
+    fn halt(&self, halt: Halt) {
+        self.halt.borrow_mut().get_or_insert(halt);
+        self.halted.set(true);
+    }
+
+    /// The candidates of a distribution, made once.
+    fn bases(&self, package: &PackageName) -> Result<Arc<Vec<SolvableId>>> {
+        if let Some(bases) = self.bases.borrow().get(package) {
+            return Ok(bases.clone());
+        }
+        let problem = self.problem;
+        let name = self.name(package, None);
+        let intern = |version: &Version, from: From| {
+            let candidate = Candidate { version: version.clone(), from, base: None };
+            self.pool.intern_solvable(name, candidate)
+        };
+        let mut bases = Vec::new();
+        let direct = self.learnt.borrow().direct.get(package).cloned();
+        if let Some(direct) = direct {
+            bases.push(intern(&direct.locked.version, From::Direct(direct.clone())));
+        } else {
+            let root = self.roots.contains(package);
+            let distro = match root {
+                true => None,
+                false => problem.rules.candidate(problem.distro, problem.reuse, package),
+            };
+            let open = match (&distro, problem.reuse) {
+                (_, Reuse::Require) if !root => false,
+                (None, _) => true,
+                (Some((deb, ..)), _) if problem.rules.distro.contains(deb) => false,
+                (Some(_), _) => self.learnt.borrow().open.contains(package),
+            };
+            if let Some((deb, there, python)) = distro {
+                bases.push(intern(&python, From::Distro(deb, there)));
+            }
+            if open {
+                let releases = self.index.releases(package)?;
+                for (at, release) in releases.iter().flatten().enumerate() {
+                    bases.push(intern(&release.version, From::Index(at)));
+                }
+                if releases.is_none() && bases.is_empty() {
+                    self.miss(package);
+                }
+            } else if bases.is_empty() {
+                self.miss(package);
+            } else {
+                self.closed.borrow_mut().insert(package.clone());
+            }
+        }
+        let bases = Arc::new(bases);
+        self.bases.borrow_mut().insert(package.clone(), bases.clone());
+        Ok(bases)
+    }
+
+    fn miss(&self, package: &PackageName) {
+        let requesters = self.requesters.borrow().get(package).cloned().unwrap_or_default();
+        self.missing.borrow_mut().insert(package.clone(), requesters);
+    }
+
+    fn candidates(&self, name: NameId) -> Result<Option<Candidates>> {
+        let Name { package, extra } = self.pool.resolve_package_name(name).clone();
+        let bases = self.bases(&package)?;
+        let mut candidates = Candidates { candidates: bases.to_vec(), ..Candidates::default() };
+        if extra.is_some() {
+            let of = |base: &SolvableId| {
+                let candidate = self.pool.resolve_solvable(*base).record.clone();
+                let candidate = Candidate { base: Some(*base), ..candidate };
+                self.pool.intern_solvable(name, candidate)
+            };
+            candidates.candidates = bases.iter().map(of).collect();
+        }
+        Ok((!candidates.candidates.is_empty()).then_some(candidates))
+    }
+
+    /// What a candidate needs; the distribution's own from the index, as only that knows.
+    fn needs(&self, package: &PackageName, candidate: &Candidate) -> Result<Option<Arc<Needs>>> {
+        if let From::Direct(direct) = &candidate.from {
+            return Ok(Some(direct.needs.clone()));
+        }
+        let releases = self.index.releases(package)?;
+        match self.release(&releases, candidate) {
+            Some(release) => self.index.needs(package, release).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn release<'r>(
+        &self,
+        releases: &'r Option<Vec<Release>>,
+        candidate: &Candidate,
+    ) -> Option<&'r Release> {
+        match candidate.from {
+            From::Index(at) => releases.as_ref()?.get(at),
+            _ => releases.iter().flatten().find(|r| r.version == candidate.version),
+        }
+    }
+
+    fn dependencies(&self, solvable: SolvableId) -> Result<Dependencies> {
+        let solvable = self.pool.resolve_solvable(solvable);
+        let Name { package, extra } = self.pool.resolve_package_name(solvable.name);
+        let candidate = &solvable.record;
+        let mut known = KnownDependencies::default();
+        let unknown = |why: String| Ok(Dependencies::Unknown(self.pool.intern_string(why)));
+        if let Some(base) = candidate.base {
+            let set = self.pool.intern_version_set(self.name(package, None), Range::Same(base));
+            known.requirements.push(set.into());
+        }
+        let distro = matches!(candidate.from, From::Distro(..));
+        if let (From::Distro(deb, _), None) = (&candidate.from, extra) {
+            for (python, relations) in self.problem.distro.python_depends(deb) {
+                let name = self.name(&python, None);
+                let set = self.pool.intern_version_set(name, Range::Relations(relations));
+                known.constrains.push(set);
+            }
+        }
+        if self.problem.no_deps || distro && extra.is_none() {
+            return Ok(Dependencies::Known(known));
+        }
+        let needs = match self.needs(package, candidate) {
+            Ok(Some(needs)) => needs,
+            Ok(None) => return unknown("the index does not have this version".into()),
+            // Broken metadata of one version leaves the others; a broken network does not.
+            Err(error)
+                if error.exit_status() != bk::Status::Temporary
+                    && !built(package, candidate, self) =>
+            {
+                return unknown(error.to_string());
+            }
+            Err(error) => return Err(error),
+        };
+        let python = &self.problem.target.markers().python_full_version().version;
+        if let Some(required) = &needs.requires_python
+            && !distro
+            && !required.contains(python)
+        {
+            return unknown(format!("it requires Python {required}"));
+        }
+        let extras: Vec<ExtraName> = extra.iter().cloned().collect();
+        if let Some(extra) = extra
+            && !needs.extras.contains(extra)
+        {
+            self.problem
+                .supply
+                .console
+                .warn(&format!("'{package} {}' has no extra '{extra}'", candidate.version));
+        }
+        let plain: HashSet<&Requirement> = match extra {
+            // They are there by way of the distribution itself.
+            Some(_) => self.index.applying(&needs, &[]).collect(),
+            None => HashSet::new(),
+        };
+        let applying: Vec<&Requirement> = self
+            .index
+            .applying(&needs, &extras)
+            .filter(|r| !plain.contains(r) && !self.problem.rules.delete.contains(&r.name))
+            .filter(|r| r.name != *package || !r.extras.is_empty())
+            .collect();
+        self.index.expect(applying.iter().copied());
+        let requester =
+            format!("{} {}", self.pool.resolve_package_name(solvable.name), candidate.version);
+        let mut sets = Vec::new();
+        for requirement in applying {
+            if !self.require(requirement, &requester, &mut sets)? {
+                self.halt(Halt::Again);
+            }
+        }
+        known.requirements.extend(sets.into_iter().map(resolvo::ConditionalRequirement::from));
+        Ok(Dependencies::Known(known))
+    }
+
+    fn contains(&self, set: VersionSetId, solvable: SolvableId) -> bool {
+        let name = self.pool.resolve_version_set_package_name(set);
+        let candidate = &self.pool.resolve_solvable(solvable).record;
+        let version = &candidate.version;
+        match (self.pool.resolve_version_set(set), &candidate.from) {
+            (Range::Same(base), _) => *base == solvable,
+            (Range::Specifiers(specifiers), From::Distro(deb, there)) => {
+                within(self.problem, specifiers, deb, there, version)
+            }
+            (Range::Specifiers(specifiers), From::Direct(_)) => specifiers.contains(version),
+            (Range::Specifiers(specifiers), From::Index(_)) => {
+                (!version.any_prerelease()
+                    || self.welcome(&self.pool.resolve_package_name(name).package)
+                    || names_pre_release(specifiers))
+                    && specifiers.contains(version)
+            }
+            (Range::Relations(_), From::Distro(..)) => true,
+            (Range::Relations(relations), _) => {
+                let first = relations.first().and_then(|r| r.split([' ', '(']).next());
+                let epoch = first.map_or(0, |deb| self.problem.distro.epoch(deb));
+                let ours = crate::mapping::version::debian(version, epoch);
+                satisfied(relations, &format!("{ours}-1"))
+            }
+        }
+    }
+
+    /// Whether pre-releases are as good as releases: they are asked for, or there is nothing else.
+    fn welcome(&self, package: &PackageName) -> bool {
+        let only = || {
+            let bases = self.bases.borrow().get(package).cloned().unwrap_or_default();
+            bases.iter().all(|b| self.pool.resolve_solvable(*b).record.version.any_prerelease())
+        };
+        self.problem.pre || self.pre.contains(package) || only()
+    }
+
+    /// Whether and which: the distribution's before the index's, the newest before the older.
+    fn solution(&self, chosen: &[SolvableId]) -> Result<Solution> {
+        let mut solution = Solution { locked: Vec::new(), built: Some(BTreeSet::new()) };
+        let mut extras = HashSet::new();
+        for id in chosen {
+            let name = self.pool.resolve_package_name(self.pool.resolve_solvable(*id).name);
+            if name.extra.is_some() {
+                extras.insert(&name.package);
+            }
+        }
+        for id in chosen {
+            let solvable = self.pool.resolve_solvable(*id);
+            let Name { package, extra: None } = self.pool.resolve_package_name(solvable.name)
+            else {
+                continue;
+            };
+            let candidate = &solvable.record;
+            match &candidate.from {
+                From::Direct(direct) => solution.locked.push(direct.locked.clone()),
+                // What its extras need is read from the index's files.
+                From::Distro(..) if !extras.contains(package) => continue,
+                From::Index(_) | From::Distro(..) => {
+                    let releases = self.index.releases(package)?;
+                    let release = self.release(&releases, candidate);
+                    solution.locked.extend(release.map(|release| index::locked(package, release)));
+                }
+            }
+            if !matches!(candidate.from, From::Distro(..)) {
+                solution.built.get_or_insert_default().insert(package.clone());
+            }
+        }
+        solution.locked.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(solution)
+    }
+
+    /// Why there is no solution.
+    fn explain(&self, said: &str) -> Error {
+        let missing = self.missing.borrow();
+        let wanted: Vec<String> = self
+            .problem
+            .requirements
+            .iter()
+            .map(|r| format!("'{}'", sanitize(&r.to_string())))
+            .collect();
+        let failed = format!("cannot choose versions for {}", wanted.join(", "));
+        if let Some((package, requesters)) = missing.iter().next() {
+            let requesters: Vec<&str> = requesters.iter().map(String::as_str).collect();
+            let by = match requesters.as_slice() {
+                [] | ["what is asked for"] => String::new(),
+                several => format!(", which '{}' requires", several.join("', '")),
+            };
+            let place = match self.problem.reuse {
+                Reuse::Require if !self.roots.contains(package) => {
+                    format!("{} has", self.problem.distro.suite)
+                }
+                _ => "no index or folder has".to_owned(),
+            };
+            let place = place
+                .replace(" has", if place.starts_with("no ") { " has" } else { " does not have" });
+            return Error::new(format!("{place} '{package}'{by}"))
+                .context(failed)
+                .hint("check its name, and the index (--index-url, --find-links)");
+        }
+        Error::new(said.trim_end().to_owned())
+            .context(failed)
+            .hint("loosen a requirement, or build in two calls what need not go together")
+    }
+}
+
+/// Whether what a candidate needs would have to be found out by building it.
+fn built(package: &PackageName, candidate: &Candidate, provider: &Provider<'_>) -> bool {
+    let releases = provider.index.releases(package).ok();
+    let release = releases.as_ref().and_then(|releases| provider.release(releases, candidate));
+    release.is_some_and(|release| {
+        index::locked(package, release).wheel(provider.problem.target).is_none()
+    })
+}
+
+impl Interner for Provider<'_> {
+    type NameId = NameId;
+    type SolvableId = SolvableId;
+
+    fn display_solvable(&self, solvable: SolvableId) -> impl Display + '_ {
+        let solvable = self.pool.resolve_solvable(solvable);
+        format!("{} {}", self.pool.resolve_package_name(solvable.name), solvable.record)
+    }
+
+    fn display_merged_solvables(&self, solvables: &[SolvableId]) -> impl Display + '_ {
+        let Some(first) = solvables.first() else { return String::new() };
+        let name = self.pool.resolve_package_name(self.pool.resolve_solvable(*first).name);
+        let mut versions: Vec<&Candidate> =
+            solvables.iter().map(|id| &self.pool.resolve_solvable(*id).record).collect();
+        versions.sort_by(|a, b| a.version.cmp(&b.version));
+        versions.dedup_by(|a, b| a.version == b.version);
+        // Hundreds of numbers say less than their ends.
+        match versions.as_slice() {
+            [first, _, _, _, .., last] => format!("{name} {first} to {last}"),
+            few => {
+                let few: Vec<String> = few.iter().map(ToString::to_string).collect();
+                format!("{name} {}", few.join(" | "))
+            }
+        }
+    }
+
+    fn display_name(&self, name: NameId) -> impl Display + '_ {
+        self.pool.resolve_package_name(name)
+    }
+
+    fn display_version_set(&self, version_set: VersionSetId) -> impl Display + '_ {
+        self.pool.resolve_version_set(version_set)
+    }
+
+    fn display_string(&self, string: StringId) -> impl Display + '_ {
+        self.pool.resolve_string(string)
+    }
+
+    fn version_set_name(&self, version_set: VersionSetId) -> NameId {
+        self.pool.resolve_version_set_package_name(version_set)
+    }
+
+    fn solvable_name(&self, solvable: SolvableId) -> NameId {
+        self.pool.resolve_solvable(solvable).name
+    }
+
+    fn version_sets_in_union(
+        &self,
+        union: VersionSetUnionId,
+    ) -> impl Iterator<Item = VersionSetId> {
+        self.pool.resolve_version_set_union(union)
+    }
+
+    fn resolve_condition(&self, condition: ConditionId) -> Condition {
+        self.pool.resolve_condition(condition).clone()
+    }
+}
+
+impl DependencyProvider for Provider<'_> {
+    async fn filter_candidates(
+        &self,
+        candidates: &[SolvableId],
+        version_set: VersionSetId,
+        inverse: bool,
+    ) -> Vec<SolvableId> {
+        let fits = |id: &SolvableId| self.contains(version_set, *id) != inverse;
+        candidates.iter().copied().filter(fits).collect()
+    }
+
+    async fn get_candidates(&self, name: NameId) -> Option<Candidates> {
+        self.candidates(name).unwrap_or_else(|error| {
+            self.halt(Halt::Failed(error));
+            None
+        })
+    }
+
+    async fn sort_candidates(&self, _: &SolverCache<Self>, solvables: &mut [SolvableId]) {
+        solvables.sort_by_cached_key(|id| {
+            let candidate = &self.pool.resolve_solvable(*id).record;
+            let place = !matches!(candidate.from, From::Distro(..));
+            (place, std::cmp::Reverse(candidate.version.clone()))
+        });
+    }
+
+    async fn get_dependencies(&self, solvable: SolvableId) -> Dependencies {
+        self.dependencies(solvable).unwrap_or_else(|error| {
+            self.halt(Halt::Failed(error));
+            Dependencies::Known(KnownDependencies::default())
+        })
+    }
+
+    fn should_cancel_with_value(&self) -> Option<Box<dyn Any>> {
+        self.halted.get().then(|| Box::new(()) as Box<dyn Any>)
+    }
+}
