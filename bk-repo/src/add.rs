@@ -276,7 +276,7 @@ fn raise(error: Error) -> Error {
 }
 
 /// What tells two packages of one name, version and architecture apart.
-fn content(stanza: &[u8]) -> String {
+pub fn content(stanza: &[u8]) -> String {
     let sum = field(stanza, "SHA256").or_else(|| field(stanza, "Checksums-Sha256"));
     String::from_utf8_lossy(sum.unwrap_or_default()).into_owned()
 }

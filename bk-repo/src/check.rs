@@ -87,6 +87,30 @@ pub fn check(repository: &Repository) -> Result<Vec<Problem>> {
     Ok(checker.problems)
 }
 
+/// The files in the pool that a stanza names, with their sizes and SHA-256.
+pub fn pool_files(stanza: &[u8]) -> Result<Vec<(String, (u64, String))>> {
+    let key = Key::of(stanza)?;
+    let get = |name| field(stanza, name).map(String::from_utf8_lossy);
+    let number = |text: &str| text.parse::<u64>().ok();
+    if key.architecture == "source" {
+        let dir = get("Directory").unwrap_or_default();
+        let sums = get("Checksums-Sha256").unwrap_or_default();
+        let file = |line: &str| {
+            let mut words = line.split_ascii_whitespace();
+            let (hash, size, file) = (words.next()?, number(words.next()?)?, words.next()?);
+            Some((format!("{dir}/{file}"), (size, hash.to_owned())))
+        };
+        return Ok(sums.lines().filter_map(file).collect());
+    }
+    let size = get("Size").and_then(|size| number(&size));
+    Ok(match (get("Filename"), size, get("SHA256")) {
+        (Some(file), Some(size), Some(hash)) => {
+            vec![(file.into_owned(), (size, hash.into_owned()))]
+        }
+        _ => Vec::new(),
+    })
+}
+
 struct Checker<'a> {
     repository: &'a Repository,
     problems: Vec<Problem>,
@@ -176,24 +200,7 @@ impl Checker<'_> {
                 return Err(bk::Error::new(format!("its chunk '{}' is damaged", part.id)));
             }
             for stanza in paragraphs(&text) {
-                let key = Key::of(stanza)?;
-                let get = |name| field(stanza, name).map(String::from_utf8_lossy);
-                if key.architecture == "source" {
-                    let dir = get("Directory").unwrap_or_default();
-                    let sums = get("Checksums-Sha256").unwrap_or_default();
-                    for line in sums.lines() {
-                        let mut words = line.split_ascii_whitespace();
-                        let (hash, size) =
-                            (words.next(), words.next().and_then(|s| s.parse().ok()));
-                        if let (Some(hash), Some(size), Some(file)) = (hash, size, words.next()) {
-                            self.pool.insert(format!("{dir}/{file}"), (size, hash.to_owned()));
-                        }
-                    }
-                } else if let (Some(file), Some(size), Some(hash)) =
-                    (get("Filename"), get("Size").and_then(|s| s.parse().ok()), get("SHA256"))
-                {
-                    self.pool.insert(file.into_owned(), (size, hash.into_owned()));
-                }
+                self.pool.extend(pool_files(stanza)?);
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use bk::{Common, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
-use crate::{add, check, init, key, list, remove, serve, sources};
+use crate::{add, check, copy, gc, init, key, list, log, remove, rollback, serve, sources};
 
 /// A signed apt repository in a folder
 #[derive(Parser)]
@@ -21,6 +21,10 @@ enum Command {
     Add(add::Args),
     List(list::Args),
     Remove(remove::Args),
+    Copy(copy::Args),
+    Log(log::Args),
+    Rollback(rollback::Args),
+    Gc(gc::Args),
     Check(check::Args),
     #[command(subcommand)]
     Key(key::Command),
@@ -39,6 +43,10 @@ impl Tool for Cli {
             Command::Add(args) => add::run(args, session),
             Command::List(args) => list::run(args, session),
             Command::Remove(args) => remove::run(args, session),
+            Command::Copy(args) => copy::run(args, session),
+            Command::Log(args) => log::run(args, session),
+            Command::Rollback(args) => rollback::run(args, session),
+            Command::Gc(args) => gc::run(args, session),
             Command::Check(args) => check::run(args, session),
             Command::Key(command) => key::run(command, session),
             Command::Sources(args) => sources::run(args, session),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use bk::{Error, Result, Session};
+use bk::{Error, Result, Session, Status};
 
 use crate::archive::commit::{Commit, Signer};
 use crate::archive::repository::public_keys;
@@ -46,6 +46,22 @@ fn clock() -> i64 {
 /// A key as a commit names it.
 pub fn signer(key: &SecretKey) -> Result<Signer> {
     Ok(Signer { fingerprint: key.fingerprint(), public: key.public().armored()? })
+}
+
+/// The suite meant: the one named, or the only one.
+pub fn suite(head: &Commit, name: Option<&str>) -> Result<String> {
+    let known: Vec<&str> = head.suites.keys().map(String::as_str).collect();
+    let list = known.join(", ");
+    match (name, &known[..]) {
+        (Some(name), _) if known.contains(&name) => Ok(name.to_owned()),
+        (None, [only]) => Ok((*only).to_owned()),
+        (Some(name), _) => Err(Error::new(format!("the repository has no suite '{name}'"))
+            .hint(format!("it has {list}"))
+            .status(Status::Usage)),
+        (None, _) => Err(Error::new("the repository has several suites")
+            .hint(format!("say --suite with one of {list}"))
+            .status(Status::Usage)),
+    }
 }
 
 /// The folder with the secret keys.

@@ -76,7 +76,8 @@ fn one_line(text: &str) -> Result<String> {
     }
 }
 
-fn seconds(text: &str) -> Result<u64> {
+/// Reads a time such as `7d`, in seconds.
+pub fn seconds(text: &str) -> Result<u64> {
     let parse = || {
         let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
         let unit = match unit {

@@ -66,11 +66,42 @@ pub enum Intent {
         /// Which.
         package: Key,
     },
+    /// Publish a package of another suite.
+    Copy {
+        /// Of this suite.
+        from: String,
+        /// In this one.
+        suite: String,
+        /// In these indexes.
+        indexes: Vec<String>,
+        /// Which.
+        package: Key,
+    },
+    /// Publish a suite as it was.
+    Rollback {
+        /// The suite.
+        suite: String,
+        /// The commit that had it so.
+        to: u64,
+    },
     /// Change what the suite is called, what it has room for, or who signs.
     Configure {
         /// The suite.
         suite: String,
     },
+}
+
+impl Intent {
+    /// The suite it changes.
+    pub fn suite(&self) -> &str {
+        match self {
+            Intent::Add { suite, .. }
+            | Intent::Remove { suite, .. }
+            | Intent::Copy { suite, .. }
+            | Intent::Rollback { suite, .. }
+            | Intent::Configure { suite } => suite,
+        }
+    }
 }
 
 /// A suite, as `dists/NAME` publishes it.

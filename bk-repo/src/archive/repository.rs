@@ -41,6 +41,8 @@ pub struct Change {
     pub pool: Vec<Staged>,
     /// What becomes of stanzas, by suite and index.
     pub edits: BTreeMap<(String, String), Changes>,
+    /// Indexes that suites had, and shall have again.
+    pub roots: BTreeMap<String, BTreeMap<String, Index>>,
     /// Suites that are new or have new settings.
     pub settings: BTreeMap<String, Settings>,
     /// Who signs from now on.
@@ -48,7 +50,7 @@ pub struct Change {
 }
 
 /// The name of an object.
-fn object(id: &str) -> String {
+pub fn object(id: &str) -> String {
     let (first, rest) = id.split_at_checked(2).unwrap_or((id, ""));
     format!("{PRIVATE}/objects/{first}/{rest}")
 }
@@ -235,6 +237,13 @@ impl Writer<'_> {
         touched.extend(change.edits.keys().map(|(suite, _)| suite.clone()));
         for (name, settings) in change.settings {
             new.suites.entry(name).or_default().settings = settings;
+        }
+        for (name, indexes) in change.roots {
+            for (path, index) in &indexes {
+                self.repository.restore(&folder(&name, path), index)?;
+            }
+            new.suites.entry(name.clone()).or_default().indexes = indexes;
+            touched.insert(name);
         }
         if let Some(keys) = change.keys {
             new.keys = keys;
