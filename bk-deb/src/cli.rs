@@ -4,6 +4,7 @@ use bk::{Common, Needs, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
 use crate::build::Build;
+use crate::check::Check;
 use crate::contents::Contents;
 use crate::depends::Depends;
 use crate::info::Info;
@@ -26,6 +27,7 @@ enum Command {
     Depends(Depends),
     Info(Info),
     Contents(Contents),
+    Check(Check),
 }
 
 impl Tool for Cli {
@@ -45,6 +47,7 @@ impl Tool for Cli {
             Command::Depends(command) => command.run(session),
             Command::Info(command) => command.run(session),
             Command::Contents(command) => command.run(session),
+            Command::Check(command) => command.run(session),
         }
     }
 }

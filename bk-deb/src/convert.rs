@@ -14,7 +14,7 @@ pub mod script;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek as _};
 use std::path::{Path, PathBuf};
 
 use bk::file::AtomicFile;
@@ -30,7 +30,7 @@ use crate::debian::deb::{Builder, Control};
 use crate::debian::version::Version;
 pub use crate::distro::shlibs::Libraries;
 use crate::elf::strip::{self, Edit};
-use crate::elf::{self, Elf};
+use crate::elf::{self, Elf, Held};
 use crate::python::record;
 use crate::python::wheel::{SIZE_LIMIT, Wheel};
 
@@ -128,8 +128,6 @@ pub struct Built {
 /// What is read of a file before deciding about it: the longest interpreter line Linux takes has
 /// 255 bytes; the trampoline that stands for a longer one has a path (PATH_MAX) in it.
 const HEAD: usize = 4400;
-/// ELF files up to this size are looked at in memory, larger ones in an unnamed file.
-const IN_MEMORY: u64 = 16 << 20;
 /// Manual pages are compressed in memory; the largest known (zshall, gcc) have under 2 MB.
 const MANUAL_LIMIT: u64 = 16 << 20;
 /// Pages that are looked into for a template's marks.
@@ -381,24 +379,16 @@ impl<'a> Conversion<'a> {
         let name = path.rsplit('/').next().unwrap_or(path);
 
         if elf::is_elf(&head) {
-            let rest = head.chain(content.by_ref());
-            let spilled = if size <= IN_MEMORY {
-                let mut bytes = Vec::with_capacity(size as usize);
-                { rest }.read_to_end(&mut bytes)?;
-                Spilled::Bytes(bytes)
-            } else {
-                let mut file = tempfile::tempfile_in(self.out)?;
-                io::copy(&mut { rest }, &mut file)?;
-                file.rewind()?;
-                Spilled::File(file)
-            };
+            let held = Held::read(&mut head.chain(content.by_ref()), size, || {
+                tempfile::tempfile_in(self.out)
+            })?;
             let known = content.finish()?;
             // What is loaded is not run, and Debian gives it no permission for that (Policy 8.1).
             let library = name.ends_with(".so") || name.contains(".so.");
             let mode = if runs && !library { 0o755 } else { 0o644 };
-            self.examine(path, name, &spilled);
-            let edit = self.edit(path, &spilled);
-            let (sha256, size) = spilled.write(builder, path, mode, edit, known)?;
+            self.examine(path, name, &held);
+            let edit = self.edit(path, &held);
+            let (sha256, size) = write_elf(builder, (path, mode), &held, edit, known)?;
             self.list(path, &sha256, size);
             return Ok(());
         }
@@ -433,11 +423,11 @@ impl<'a> Conversion<'a> {
     }
 
     /// Notes what an ELF file needs, if it is for the target.
-    fn examine(&mut self, path: &str, name: &str, spilled: &Spilled) {
-        match Elf::read(spilled) {
+    fn examine(&mut self, path: &str, name: &str, held: &Held) {
+        match Elf::read(held) {
             Ok(elf) if elf.architecture == Some(&self.options.arch) => {
                 self.native = true;
-                self.numpy = self.numpy.max(numpy::compiled_for(spilled));
+                self.numpy = self.numpy.max(numpy::compiled_for(held));
                 self.needs.add(path, name, elf);
             }
             Ok(elf) => {
@@ -450,8 +440,8 @@ impl<'a> Conversion<'a> {
     }
 
     /// What is changed of an ELF file.
-    fn edit(&mut self, path: &str, spilled: &Spilled) -> Option<Edit> {
-        let edit = match strip::plan(spilled, self.options.strip) {
+    fn edit(&mut self, path: &str, held: &Held) -> Option<Edit> {
+        let edit = match strip::plan(held, self.options.strip) {
             Ok(edit) => edit?,
             Err(error) => {
                 self.notes.push(format!("'{path}' is not stripped: {error}"));
@@ -496,51 +486,22 @@ impl<'a> Conversion<'a> {
     }
 }
 
-/// An ELF file, where it can be read at any place.
-enum Spilled {
-    Bytes(Vec<u8>),
-    File(File),
-}
-
-impl elf::Source for Spilled {
-    fn len(&self) -> u64 {
-        match self {
-            Spilled::Bytes(bytes) => bytes.len() as u64,
-            Spilled::File(file) => file.len(),
-        }
-    }
-
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        match self {
-            Spilled::Bytes(bytes) => elf::Source::read(bytes.as_slice(), offset, buffer),
-            Spilled::File(file) => elf::Source::read(file, offset, buffer),
-        }
-    }
-}
-
-impl Spilled {
-    /// Writes it, with an edit or as it is, and returns its size and its SHA-256, which is `known`
-    /// of what is written as it is.
-    fn write(
-        self,
-        builder: &mut Builder<File>,
-        path: &str,
-        mode: u32,
-        edit: Option<Edit>,
-        known: Option<Vec<u8>>,
-    ) -> Result<(Vec<u8>, u64)> {
-        let known = known.filter(|_| edit.is_none());
-        let size = edit.as_ref().map_or(elf::Source::len(&self), |edit| edit.size);
-        let reader: &mut dyn Read = match (&edit, &self) {
-            (Some(edit), _) => &mut edit.reader(&self),
-            (None, Spilled::Bytes(bytes)) => &mut bytes.as_slice(),
-            (None, Spilled::File(file)) => &mut { file },
-        };
-        let mut reader = Hashed { inner: reader, sha256: known.is_none().then(Sha256::new) };
-        builder.file(path, mode, size, &mut reader)?;
-        let computed = reader.sha256.map(|hash| hash.finalize().to_vec());
-        Ok((computed.or(known).unwrap_or_default(), size))
-    }
+/// Writes an ELF file, with an edit or as it is, and returns its size and its SHA-256, which is
+/// `known` of what is written as it is.
+fn write_elf(
+    builder: &mut Builder<File>,
+    (path, mode): (&str, u32),
+    held: &Held,
+    edit: Option<Edit>,
+    known: Option<Vec<u8>>,
+) -> Result<(Vec<u8>, u64)> {
+    let edit = edit.unwrap_or_else(|| Edit::none(held));
+    let known = known.filter(|_| edit.is_none());
+    let sha256 = known.is_none().then(Sha256::new);
+    let mut reader = Hashed { inner: edit.reader(held), sha256 };
+    builder.file(path, mode, edit.size, &mut reader)?;
+    let computed = reader.sha256.map(|hash| hash.finalize().to_vec());
+    Ok((computed.or(known).unwrap_or_default(), edit.size))
 }
 
 /// A reader that computes a hash on the way, if it is not known already.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 
 use bk::{Error, Result};
@@ -11,7 +12,7 @@ use goblin::elf::dynamic::{DT_NEEDED, DT_NULL, DT_SONAME};
 use goblin::elf::header::{self, Header};
 use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, ProgramHeader};
 use goblin::elf::section_header::{
-    SHN_UNDEF, SHT_DYNSYM, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SectionHeader,
+    SHN_UNDEF, SHT_DYNSYM, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SHT_SYMTAB, SectionHeader,
 };
 use goblin::elf::{Dyn, Sym, sym};
 use scroll::Pread;
@@ -56,6 +57,51 @@ impl Source for File {
     }
 }
 
+/// Files up to this size are held in memory.
+const IN_MEMORY: u64 = 16 << 20;
+
+/// A file that came as a stream, where it can be read at any place.
+pub enum Held {
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// In a file without a name.
+    File(File),
+}
+
+impl Held {
+    /// Takes in `size` bytes; many go into the file that `scratch` makes.
+    pub fn read(
+        reader: &mut impl Read,
+        size: u64,
+        scratch: impl FnOnce() -> std::io::Result<File>,
+    ) -> Result<Self> {
+        if size > IN_MEMORY {
+            let mut file = scratch()?;
+            std::io::copy(reader, &mut file)?;
+            return Ok(Held::File(file));
+        }
+        let mut bytes = Vec::with_capacity(size as usize);
+        reader.read_to_end(&mut bytes)?;
+        Ok(Held::Bytes(bytes))
+    }
+}
+
+impl Source for Held {
+    fn len(&self) -> u64 {
+        match self {
+            Held::Bytes(bytes) => bytes.len() as u64,
+            Held::File(file) => file.len(),
+        }
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        match self {
+            Held::Bytes(bytes) => Source::read(bytes.as_slice(), offset, buffer),
+            Held::File(file) => Source::read(file, offset, buffer),
+        }
+    }
+}
+
 /// A symbol that another file has to define.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Symbol {
@@ -74,10 +120,14 @@ pub struct Elf {
     pub architecture: Option<&'static str>,
     /// Whether it is started by the kernel, with an interpreter.
     pub program: bool,
+    /// Whether it has a symbol table that only debuggers read, or debugging information.
+    pub unstripped: bool,
     /// The name others need it by.
     pub soname: Option<String>,
     /// The sonames it needs, in their order.
     pub needed: Vec<String>,
+    /// The folders it has looked for libraries in before all others, with colons between them.
+    pub search: Option<String>,
     /// The versions it needs, by soname.
     pub versions: BTreeMap<String, Vec<String>>,
     /// The symbols it needs.
@@ -109,7 +159,7 @@ struct Image {
 }
 
 /// The file's header, and how its words are written.
-fn header<S: Source + ?Sized>(source: &S) -> Result<(Header, Ctx)> {
+fn header_of<S: Source + ?Sized>(source: &S) -> Result<(Header, Ctx)> {
     let start = bytes(source, 0, source.len().min(64))?;
     // goblin reads the header of the machine it runs on, or of any with the file's own words.
     let header: Header = start.pread(0).map_err(|_| Error::new("its ELF header is cut short"))?;
@@ -126,7 +176,7 @@ impl Elf {
 
     /// Reads an ELF file. A relocatable object or a static program needs nothing.
     pub fn read<S: Source + ?Sized>(source: &S) -> Result<Self> {
-        let (header, ctx) = header(source)?;
+        let (header, ctx) = header_of(source)?;
         let reader = Reader { source, ctx };
         let mut elf = Elf { architecture: architecture(&header, ctx), ..Elf::default() };
         let phdrs = reader.table(header.e_phoff, header.e_phnum, header.e_phentsize)?;
@@ -136,6 +186,8 @@ impl Elf {
         elf.program = programs.iter().any(|p| p.p_type == PT_INTERP);
         let shdrs = reader.table(header.e_shoff, header.e_shnum, header.e_shentsize);
         let sections = reader.sections(&shdrs.unwrap_or_default(), header.e_shentsize);
+        elf.unstripped = header.e_type != header::ET_REL
+            && sections.iter().any(|section| section.sh_type == SHT_SYMTAB);
         let dynamic = programs.iter().find(|p| p.p_type == PT_DYNAMIC);
         if let Some(dynamic) = dynamic {
             reader.dynamic(dynamic, &programs, &mut elf)?;
@@ -166,11 +218,14 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         let entries = each.filter_map(|entry| entry.pread_with::<Dyn>(0, self.ctx).ok());
         let entries: Vec<Dyn> = entries.take_while(|entry| entry.d_tag != DT_NULL).collect();
         let value = |tag: u64| entries.iter().find(|e| e.d_tag == tag).map(|e| e.d_val);
-        use goblin::elf::dynamic::{DT_STRSZ, DT_STRTAB, DT_VERNEED, DT_VERNEEDNUM};
+        use goblin::elf::dynamic::{
+            DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, DT_VERNEED, DT_VERNEEDNUM,
+        };
         let (Some(at), Some(size)) = (value(DT_STRTAB), value(DT_STRSZ)) else { return Ok(()) };
         let strings = bytes(self.source, offset(all, at)?, size)?;
         let string = |at: u64| string(&strings, at);
         elf.soname = value(DT_SONAME).and_then(string);
+        elf.search = value(DT_RUNPATH).or_else(|| value(DT_RPATH)).and_then(string);
         let needed = entries.iter().filter(|entry| entry.d_tag == DT_NEEDED);
         elf.needed = needed.filter_map(|entry| string(entry.d_val)).collect();
         if let (Some(at), Some(number)) = (value(DT_VERNEED), value(DT_VERNEEDNUM)) {

@@ -6,6 +6,8 @@ pub mod debian;
 #[cfg(feature = "build")]
 mod build;
 #[cfg(feature = "build")]
+mod check;
+#[cfg(feature = "build")]
 pub mod cli;
 #[cfg(feature = "build")]
 mod contents;
@@ -25,6 +27,8 @@ pub mod graph;
 mod info;
 #[cfg(feature = "build")]
 pub mod mapping;
+#[cfg(feature = "build")]
+pub mod policy;
 #[cfg(feature = "build")]
 pub mod python;
 #[cfg(feature = "build")]

@@ -214,13 +214,16 @@ fn body(metadata: &Metadata, texts: &[(String, String)], license: &str) -> Strin
     out
 }
 
+/// Names of a family of licences in capitals, versions with their files, the newest one's file.
+type Family = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
+
 /// The common licence that words refer to without having its text: the one of the version that
 /// stands behind its name, else the newest.
 fn mentioned(text: &str) -> Option<&'static str> {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let upper = words.to_ascii_uppercase();
     let find = |names: &[&str]| names.iter().find_map(|name| Some(upper.find(name)? + name.len()));
-    let families: [(&[&str], &[(&str, &str)], &str); 2] = [
+    let families: [Family; 2] = [
         (
             &["GNU LESSER GENERAL PUBLIC LICENSE", "GNU LIBRARY GENERAL PUBLIC LICENSE", "LGPL"],
             &[("3", "LGPL-3"), ("2.1", "LGPL-2.1"), ("2", "LGPL-2")],

@@ -26,6 +26,21 @@ pub struct Control {
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
+/// A file of the control archive as it stands there.
+#[derive(Clone, Debug)]
+pub struct ControlFile {
+    /// Its name, without `./`.
+    pub name: String,
+    /// Its permissions.
+    pub mode: u32,
+    /// Its owner's number.
+    pub uid: u64,
+    /// Its group's number.
+    pub gid: u64,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
 /// A package being read: first [`Deb::control`], then [`Deb::data`], each once.
 pub struct Deb<R: Read> {
     package: debpkg::DebPkg<R>,
@@ -61,8 +76,27 @@ impl<R: Read> Deb<R> {
     }
 
     fn read_control(&mut self) -> Result<Control> {
+        let mut paragraph = None;
+        let mut files = BTreeMap::new();
+        for ControlFile { name, bytes, .. } in self.read_control_files()? {
+            if name == "control" {
+                paragraph = Some(Paragraph::parse(&bytes).context(|| "bad control file".into())?);
+            } else {
+                files.insert(name, bytes);
+            }
+        }
+        let paragraph = paragraph.ok_or_else(|| Error::new("no control file in it"))?;
+        Ok(Control { paragraph, files })
+    }
+
+    /// Reads the control archive in place of [`Deb::control`], and takes nothing of it for granted.
+    pub fn control_files(&mut self) -> Result<Vec<ControlFile>> {
+        self.read_control_files().context(|| "cannot read its control archive".into())
+    }
+
+    fn read_control_files(&mut self) -> Result<Vec<ControlFile>> {
         let mut archive = self.package.control()?;
-        let (mut files, mut paragraph, mut left) = (BTreeMap::new(), None, CONTROL_LIMIT);
+        let (mut files, mut left) = (Vec::new(), CONTROL_LIMIT);
         for entry in archive.entries()? {
             let mut entry = entry?;
             if !entry.header().entry_type().is_file() {
@@ -78,14 +112,11 @@ impl<R: Read> Deb<R> {
             left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
                 Error::new(format!("it unpacks to more than {CONTROL_LIMIT} bytes"))
             })?;
-            if name == "control" {
-                paragraph = Some(Paragraph::parse(&bytes).context(|| "bad control file".into())?);
-            } else {
-                files.insert(name, bytes);
-            }
+            let header = entry.header();
+            let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()?, header.gid()?);
+            files.push(ControlFile { name, mode, uid, gid, bytes });
         }
-        let paragraph = paragraph.ok_or_else(|| Error::new("no control file in it"))?;
-        Ok(Control { paragraph, files })
+        Ok(files)
     }
 
     /// Calls `visit` for each entry of the data archive, in its order.

@@ -56,6 +56,17 @@ impl Part {
 }
 
 impl Edit {
+    /// The file as it is.
+    pub fn none(source: &(impl Source + ?Sized)) -> Self {
+        let size = source.len();
+        Edit { size, parts: vec![Part::Copy(0..size)], ..Edit::default() }
+    }
+
+    /// Whether the result is the file as it is.
+    pub fn is_none(&self) -> bool {
+        matches!(self.parts[..], [Part::Copy(_)])
+    }
+
     /// The result, read from the file it was made for.
     pub fn reader<'a, S: Source + ?Sized>(&'a self, source: &'a S) -> Edited<'a, S> {
         Edited { source, parts: &self.parts, done: 0 }
@@ -175,7 +186,7 @@ impl<S: Source + ?Sized> Changes<'_, S> {
         let unclear = || Error::new("its parts overlap");
         let range = |at: u64, size: u64| Some(at..at.checked_add(size)?);
         // What the kernel and the loader look at.
-        let mut fixed = vec![0..u64::from(header.e_ehsize)];
+        let mut fixed: Vec<Range<u64>> = range(0, header.e_ehsize.into()).into_iter().collect();
         let phdrs = u64::from(header.e_phnum) * u64::from(header.e_phentsize);
         fixed.extend(range(header.e_phoff, phdrs));
         for program in programs.iter().filter(|p| p.p_filesz > 0) {
@@ -374,7 +385,7 @@ fn string_table(
 impl Image {
     /// Reads the tables; `None` where there are no sections, or more than their fields can tell.
     fn read<S: Source + ?Sized>(source: &S) -> Result<Option<Self>> {
-        let (header, ctx) = super::header(source)?;
+        let (header, ctx) = super::header_of(source)?;
         let (shnum, size) = (header.e_shnum, SectionHeader::size_with(&ctx));
         // From SHN_LORESERVE on the numbers stand elsewhere.
         if shnum == 0 || shnum >= 0xff00 || usize::from(header.e_shentsize) != size {
@@ -412,7 +423,7 @@ mod tests {
     /// Compiles a library that says 42, with all that a compiler leaves behind.
     fn library(dir: &Path, options: &[&str]) -> PathBuf {
         let source = dir.join("x.c");
-        std::fs::write(
+        bk::file::write(
             &source,
             "static int hidden(void) { return 42; } int answer(void) { return hidden(); }",
         )
@@ -453,7 +464,7 @@ mod tests {
             let (out, edit) = edited(&std::fs::read(&path).unwrap()).unwrap();
             assert!(edit.saved > 0);
             let ours = dir.path().join("ours.so");
-            std::fs::write(&ours, &out).unwrap();
+            bk::file::write(&ours, &out).unwrap();
             let theirs = dir.path().join("theirs.so");
             let theirs = theirs.to_str().unwrap();
             run(
@@ -511,7 +522,7 @@ mod tests {
             assert_eq!(edit.as_ref().and_then(|e| e.unsearched.as_deref()), gone.then_some(path));
             let Some((out, _)) = edited(&bytes) else { continue };
             let ours = dir.path().join("ours.so");
-            std::fs::write(&ours, out).unwrap();
+            bk::file::write(&ours, out).unwrap();
             let dynamic = run("readelf", &["--dynamic", "--wide", ours.to_str().unwrap()]);
             assert_eq!(dynamic.contains(path), !gone, "{dynamic}");
             assert!(dynamic.contains("[libx.so]"), "{dynamic}");
