@@ -40,7 +40,8 @@ Exit status:
   75  the network did not answer; try again
 ")]
 pub struct Build {
-    /// Requirements as pip takes them, wheels, sdists, folders of projects; `-` reads them from stdin
+    /// Requirements as pip takes them, wheels, sdists, folders of projects, uv.lock, pylock.toml;
+    /// `-` reads them from stdin
     #[arg(value_name = "REQUIREMENT|PATH")]
     wanted: Vec<String>,
     /// Also build what a requirements file names
@@ -190,6 +191,10 @@ impl Record for Reused<'_> {
     }
 }
 
+/// What can be had of what is asked for, the versions that were chosen, and what is built of them
+/// in any case.
+type Choice = (Vec<Root>, HashMap<PackageName, Locked>, BTreeSet<PackageName>);
+
 impl Build {
     /// Runs the command.
     pub fn run(mut self, session: &mut Session) -> Result<Status> {
@@ -203,7 +208,7 @@ impl Build {
         let console = session.console.clone();
         let mut failed = false;
         let mut wish = self.wish(&console, &mut failed)?;
-        if wish.wanted.is_empty() && !failed {
+        if wish.wanted.is_empty() && wish.locks.is_empty() && !failed {
             return Err(Error::new("nothing to build")
                 .hint("name a requirement, a wheel, an sdist or a folder, or give -r FILE")
                 .status(Status::Usage));
@@ -235,16 +240,28 @@ impl Build {
 
         let roots: Vec<Result<Root>> =
             wish.wanted.iter().filter_map(|wanted| supply.root(wanted).transpose()).collect();
-        let roots: Vec<Root> = told(roots, &console, &mut failed);
-        if wish.indexes.index.is_none()
+        let mut roots: Vec<Root> = told(roots, &console, &mut failed);
+        // A lock is whole: with nothing beside it there is nothing left to choose.
+        let only_locks = wish.wanted.is_empty();
+        for path in &wish.locks {
+            roots.extend(supply.lock(path)?);
+        }
+        if !only_locks
+            && wish.indexes.index.is_none()
             && !wish.indexes.no_index
             && self.resolver == Resolver::Native
         {
             wish.indexes.index = Some(config::default_index(&folder, &console)?);
         }
         let rules = self.rules()?;
-        let (roots, locked, built) =
-            self.choose(&supply, &distro, &rules, &wish, roots, &mut failed)?;
+        let (roots, locked, built) = match only_locks {
+            true => {
+                let all = roots.iter().filter_map(|root| root.locked.clone());
+                let locked = all.map(|locked| (locked.name.clone(), locked)).collect();
+                (roots, locked, BTreeSet::new())
+            }
+            false => self.choose(&supply, &distro, &rules, &wish, roots, &mut failed)?,
+        };
         let load = |locked: &Locked| supply.load(locked);
         let grower = Grower {
             distro: &distro,
@@ -316,7 +333,7 @@ impl Build {
         wish: &Wish,
         roots: Vec<Root>,
         failed: &mut bool,
-    ) -> Result<(Vec<Root>, HashMap<PackageName, Locked>, BTreeSet<PackageName>)> {
+    ) -> Result<Choice> {
         let mut preferences = match (self.resolver, self.reuse) {
             (Resolver::Native, _) | (_, Reuse::Never) => Vec::new(),
             _ => distro.all_installed(),

@@ -32,7 +32,8 @@ pub struct Selection {
 pub struct Distro {
     /// Its code name.
     pub suite: String,
-    /// One line a package, `name TAB version TAB provides`, sorted by name.
+    /// One line a package, `name TAB version TAB provides TAB depends`, sorted by name; of the
+    /// dependencies only those of Python's packages on others of Python's.
     packages: String,
     /// Normalised Python name → binary package, as the suite's dh-python knows them.
     names: HashMap<String, String>,
@@ -70,8 +71,8 @@ impl Distro {
         Ok(Distro { suite, packages: facts.packages, names: facts.names })
     }
 
-    /// A distribution with these packages, as `name TAB version TAB provides` lines, and no table
-    /// of names.
+    /// A distribution with these packages, as `name TAB version TAB provides TAB depends` lines,
+    /// the last being optional, and no table of names.
     pub fn from_lines(suite: &str, lines: &[&str]) -> Self {
         let mut lines = lines.to_vec();
         lines.sort_unstable();
@@ -113,6 +114,11 @@ impl Distro {
 
     /// The version of a binary package.
     pub fn version(&self, package: &str) -> Option<&str> {
+        self.line(package)?.split('\t').nth(1)
+    }
+
+    /// What is known of a binary package.
+    fn line(&self, package: &str) -> Option<&str> {
         let text = &self.packages;
         // Binary search over lines: no map of 60,000 packages for the dozens that are asked for.
         let (mut low, mut high) = (0, text.len());
@@ -120,10 +126,9 @@ impl Distro {
             let middle = (low + high) / 2;
             let start = text[..middle].rfind('\n').map_or(0, |at| at + 1).max(low);
             let end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-            let mut fields = text[start..end].split('\t');
-            let name = fields.next().unwrap_or_default();
-            match name.cmp(package) {
-                std::cmp::Ordering::Equal => return fields.next(),
+            let line = &text[start..end];
+            match line.split('\t').next().unwrap_or_default().cmp(package) {
+                std::cmp::Ordering::Equal => return Some(line),
                 std::cmp::Ordering::Less => low = end + 1,
                 std::cmp::Ordering::Greater => high = start,
             }
@@ -134,17 +139,36 @@ impl Distro {
     /// The packages that provide the virtual package `name`.
     pub fn providers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.packages.lines().filter_map(move |line| {
-            let mut fields = line.splitn(3, '\t');
+            let mut fields = line.split('\t');
             let (package, _, provides) = (fields.next()?, fields.next()?, fields.next()?);
             let named = |p: &str| p.split(['(', ' ']).next() == Some(name);
             provides.split(',').any(|p| named(p.trim())).then_some(package)
         })
     }
 
-    /// The versions of Python distributions that a package of it can live with: the relations its
-    /// Depends has on their packages.
-    pub fn python_depends(&self, _package: &str) -> Vec<(PackageName, Vec<String>)> {
-        Vec::new()
+    /// What a package of it asks of the versions of other Python distributions: the relations its
+    /// Depends has to their packages.
+    pub fn python_depends(&self, package: &str) -> Vec<(PackageName, Vec<String>)> {
+        let depends = self.line(package).and_then(|line| line.split('\t').nth(3));
+        let mut all: Vec<(PackageName, Vec<String>)> = Vec::new();
+        for relation in depends.unwrap_or_default().split(", ").filter(|r| !r.is_empty()) {
+            let Some(other) = relation.split(' ').next() else { continue };
+            for python in self.names_of(other) {
+                match all.iter_mut().find(|(name, _)| *name == python) {
+                    Some((_, relations)) => relations.push(relation.to_owned()),
+                    None => all.push((python, vec![relation.to_owned()])),
+                }
+            }
+        }
+        all
+    }
+
+    /// The Python distributions that are in a package.
+    fn names_of(&self, package: &str) -> Vec<PackageName> {
+        let names = self.names.iter().filter(|(_, there)| *there == package);
+        let mut names: Vec<PackageName> = names.filter_map(|(name, _)| name.parse().ok()).collect();
+        names.sort();
+        names
     }
 
     /// The version of Python that `python3` is, as (3, 11), and in full.

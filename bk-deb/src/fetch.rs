@@ -1,13 +1,17 @@
 //! Fetching over http, https and file, with a cache that is asked before the network is.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bk::{Console, Context, Error, Result, Status, display, file};
 use sha2::{Digest, Sha256};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// How long a server may take to answer, and between two pieces of its answer. apt's own default
 /// for http is 30 s, too.
@@ -89,7 +93,7 @@ impl Fetch {
             let tls = ureq::tls::TlsConfig::builder()
                 .root_certs(ureq::tls::RootCerts::new_with_certs(&certificates))
                 .build();
-            ureq::Agent::config_builder()
+            let config = ureq::Agent::config_builder()
                 .tls_config(tls)
                 .http_status_as_error(false)
                 .timeout_connect(Some(TIMEOUT))
@@ -98,8 +102,8 @@ impl Fetch {
                 .max_idle_connections(CONNECTIONS)
                 .max_idle_connections_per_host(CONNECTIONS)
                 .user_agent(concat!("bk-deb/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .into()
+                .build();
+            ureq::Agent::with_parts(config, DefaultConnector::default(), Hosts::default())
         })
     }
 
@@ -146,7 +150,7 @@ impl Fetch {
             return Ok(None);
         };
         let mut body = Vec::new();
-        let read = reader.by_ref().take(limit).read_to_end(&mut body);
+        let read = reader.by_ref().take(limit + 1).read_to_end(&mut body);
         read.context(failed).status(Status::Temporary)?;
         Ok(Some(Part { body, start, total }))
     }
@@ -252,6 +256,34 @@ impl Fetch {
         about.max_age = max_age(&header("cache-control"));
         let reader = Box::new(response.into_body().into_reader());
         Ok(Answer::Body { reader, range, about })
+    }
+}
+
+/// Looks every host up once. Many threads that ask for the same name at once lose some of the
+/// answers, and then wait for seconds before they ask again (RES_TIMEOUT of resolver(3)).
+#[derive(Debug, Default)]
+struct Hosts {
+    known: Mutex<HashMap<String, Vec<SocketAddr>>>,
+    system: DefaultResolver,
+}
+
+impl Resolver for Hosts {
+    fn resolve(
+        &self,
+        uri: &ureq::http::Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let key = format!("{:?} {:?}", uri.scheme(), uri.authority().map(|a| (a.host(), a.port())));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(addresses) = known.get(&key) {
+            let mut found = self.empty();
+            addresses.iter().for_each(|address| found.push(*address));
+            return Ok(found);
+        }
+        let found = self.system.resolve(uri, config, timeout)?;
+        known.insert(key, found.to_vec());
+        Ok(found)
     }
 }
 

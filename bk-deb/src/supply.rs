@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bk::{Console, Context, Error, Result, display, sanitize};
-use pep440_rs::VersionSpecifiers;
+use pep440_rs::{VersionSpecifier, VersionSpecifiers};
 use pep508_rs::{ExtraName, PackageName, Requirement, VerbatimUrl, VersionOrUrl};
 use sha2::{Digest, Sha256};
 
 use crate::fetch::{Fetch, path_of, shown, url_of};
 use crate::graph::Loaded;
-use crate::python::lock::{File, Locked};
+use crate::python::lock::{self, File, Locked};
 use crate::python::requirement::{Wanted, requirement};
 use crate::python::source;
 use crate::python::wheel::{SIZE_LIMIT, Wheel};
@@ -59,6 +59,29 @@ impl Supply<'_> {
             _ => self.built(&path, &display(&path))?,
         };
         self.root_of(&wheel, extras).map(Some)
+    }
+
+    /// What a lock has for the target: its projects, and its versions as they are.
+    pub fn lock(&self, path: &Path) -> Result<Vec<Root>> {
+        let part = lock::read(path, self.target)?;
+        let mut roots = Vec::new();
+        for folder in part.projects {
+            roots.extend(self.root(&Wanted::Path(folder, Vec::new()))?);
+        }
+        for locked in part.locked {
+            let exactly = VersionSpecifier::equals_version(locked.version.clone());
+            roots.push(Root {
+                requirement: Requirement {
+                    name: locked.name.clone(),
+                    extras: Vec::new(),
+                    version_or_url: Some(VersionOrUrl::VersionSpecifier(exactly.into())),
+                    marker: Default::default(),
+                    origin: None,
+                },
+                locked: Some(locked),
+            });
+        }
+        Ok(roots)
     }
 
     /// What an address of a requirement (`NAME @ URL`) leads to, as a version with one wheel.

@@ -17,7 +17,7 @@ use crate::debian::version::compare;
 use crate::fetch::Fetch;
 
 /// The first line of a file of facts: another layout gets another number.
-const FORMAT: &str = "bk-deb facts 1";
+const FORMAT: &str = "bk-deb facts 2";
 /// The facts of all of Debian 12 are 3 MB.
 const FACTS_LIMIT: u64 = 64 << 20;
 /// Debian 12's InRelease has 150 kB.
@@ -39,6 +39,8 @@ pub(super) struct Facts {
 struct Entry {
     version: String,
     provides: String,
+    /// Of a package of Python's: its relations to others of Python's.
+    depends: String,
 }
 
 /// What is being drawn from indexes.
@@ -244,6 +246,10 @@ impl Draft {
             return;
         }
         entry.provides = get("Provides").replace(['\n', '\t'], " ");
+        entry.depends = match package.starts_with("python3-") {
+            true => python_depends(&get("Depends")),
+            false => String::new(),
+        };
         if package == "dh-python" {
             self.table = Some((get("Filename").into(), get("SHA256").into()));
         }
@@ -289,7 +295,9 @@ impl Draft {
         let packages = self
             .packages
             .iter()
-            .map(|(name, entry)| format!("{name}\t{}\t{}\n", entry.version, entry.provides))
+            .map(|(name, entry)| {
+                format!("{name}\t{}\t{}\t{}\n", entry.version, entry.provides, entry.depends)
+            })
             .collect();
         let facts = Facts { packages, names: names(&table.clone().unwrap_or_default()) };
         // Without the table they are good for this run only.
@@ -304,6 +312,13 @@ impl Draft {
         }
         Ok(facts)
     }
+}
+
+/// The relations of a `Depends` that bound the version of a package of Python's.
+fn python_depends(depends: &str) -> String {
+    let bounded = |relation: &&str| relation.starts_with("python3-") && relation.contains('(');
+    let all: Vec<&str> = depends.split(',').map(str::trim).filter(bounded).collect();
+    all.join(", ").replace(['\n', '\t'], " ")
 }
 
 /// dh-python's table: a Python name, a package, and maybe `; MORE`, a line.
@@ -349,10 +364,13 @@ mod tests {
         write(
             "Package: b\nVersion: 1\n\nPackage: a\nVersion: 2\nProvides: c,\n d\n\nPackage: b\nVersion: 3\n",
         );
-        assert_eq!(draw().packages, "a\t2\tc,  d\nb\t3\t\n");
-        assert_eq!(draw().packages, "a\t2\tc,  d\nb\t3\t\n");
-        write("Package: only\nVersion: 1\n");
-        assert_eq!(draw().packages, "only\t1\t\n");
+        assert_eq!(draw().packages, "a\t2\tc,  d\t\nb\t3\t\t\n");
+        assert_eq!(draw().packages, "a\t2\tc,  d\t\nb\t3\t\t\n");
+        write(
+            "Package: python3-a\nVersion: 1\n\
+             Depends: libc6 (>= 2), python3-b (<< 3) | x, python3-c, python3-d (>= 1)\n",
+        );
+        assert_eq!(draw().packages, "python3-a\t1\t\tpython3-b (<< 3) | x, python3-d (>= 1)\n");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod page;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -507,7 +507,7 @@ fn folder(path: &Path) -> Result<Vec<Listed>> {
 }
 
 /// Keeps a text under `path`.
-fn keep(path: &PathBuf, text: &str) -> Result<()> {
+fn keep(path: &Path, text: &str) -> Result<()> {
     if let Some(parent) = path.parent() {
         file::create_dir(parent)?;
     }

@@ -1,5 +1,7 @@
 //! What was chosen: exact versions and the files they are published as (PEP 751).
 
+pub mod uv;
+
 use std::path::Path;
 
 use bk::{Context, Error, Result, display, sanitize};
@@ -9,6 +11,9 @@ use serde::Deserialize;
 
 use super::tags;
 use crate::target::Target;
+
+/// A lock of a thousand packages has some 2 MB.
+const LOCK_LIMIT: u64 = 256 << 20;
 
 /// A file that a version is published as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +54,26 @@ impl Locked {
         let ranked = self.wheels.iter().filter_map(|file| Some((rank(file)?, file)));
         ranked.min_by(|a, b| a.0.cmp(&b.0)).map(|(_, file)| file)
     }
+}
+
+/// Whether a file is a lock by its name: `uv.lock`, `pylock.toml`, `pylock.NAME.toml` (PEP 751).
+pub fn is_lock(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name == "uv.lock" || name.starts_with("pylock.") && name.ends_with(".toml")
+}
+
+/// Reads a lock, whichever it is.
+pub fn read(path: &Path, target: &Target) -> Result<uv::Part> {
+    let read = || {
+        let text = bk::file::read(path, LOCK_LIMIT)?;
+        let text = String::from_utf8_lossy(&text);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        match path.file_name().is_some_and(|name| name == "uv.lock") {
+            true => uv::parse(&text, folder, target),
+            false => Ok(uv::Part { locked: pylock(&text, folder, target)?, ..uv::Part::default() }),
+        }
+    };
+    read().context(|| format!("cannot use the lock '{}'", display(path)))
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use bk::{Context, Error, Result, Status, display, file, sanitize};
 use pep508_rs::{ExtraName, PackageName, Requirement, VerbatimUrl};
 
+use super::lock::is_lock;
+
 /// Requirements files are written by hand, or by a lock of some hundred packages.
 const FILE_LIMIT: u64 = 16 << 20;
 /// Files that name files: deeper than any that is not a circle.
@@ -25,6 +27,8 @@ pub enum Wanted {
 pub struct Wish {
     /// What to build, in order.
     pub wanted: Vec<Wanted>,
+    /// Locks, all of whose versions are wanted as they are.
+    pub locks: Vec<PathBuf>,
     /// Versions to keep to, of things that may be needed (`-c`).
     pub constraints: Vec<Requirement>,
     /// The SHA-256 sums that files of a distribution may have (`--hash`).
@@ -49,13 +53,22 @@ pub struct Indexes {
 impl Wish {
     /// Adds an argument of the command line: a path that exists, or a requirement.
     pub fn add(&mut self, argument: &str) -> Result<()> {
+        let path = Path::new(argument);
+        if is_lock(path) && path.is_file() {
+            self.locks.push(path.to_owned());
+            return Ok(());
+        }
         let wanted = parse(argument, Path::new(""))?;
         self.wanted.push(wanted);
         Ok(())
     }
 
-    /// Adds a requirements file (pip's format).
+    /// Adds a requirements file (pip's format), or a lock.
     pub fn add_file(&mut self, path: &Path) -> Result<()> {
+        if is_lock(path) {
+            self.locks.push(path.to_owned());
+            return Ok(());
+        }
         self.read(path, false, 0)
     }
 

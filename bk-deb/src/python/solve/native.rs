@@ -17,9 +17,11 @@ use resolvo::{
 };
 
 use super::{Problem, Solution};
+use crate::debian::version::compare;
 use crate::graph::Reuse;
 use crate::mapping::name::Names;
 use crate::mapping::relation::{relations, satisfied};
+use crate::mapping::version;
 use crate::python::index::{self, Index, Needs, Release};
 use crate::python::lock::Locked;
 
@@ -158,6 +160,9 @@ pub(super) fn solve(problem: &Problem<'_>) -> Result<Solution> {
     let elsewhere = |r: &Requirement| !roots.contains(&r.name) && fits(problem, r);
     let index = Index::new(problem.supply, problem.indexes, pinned, &elsewhere);
     let learnt = RefCell::new(learnt);
+    if let Some(pins) = pins(problem) {
+        return index.run(|| look_up(problem, &index, &pins));
+    }
     index.run(|| {
         index.expect(
             problem
@@ -187,6 +192,37 @@ pub(super) fn solve(problem: &Problem<'_>) -> Result<Solution> {
             }
         }
     })
+}
+
+/// The versions, if everything that is asked for has exactly one, and hashes: that is a lock, and
+/// nothing is left to be chosen.
+fn pins(problem: &Problem<'_>) -> Option<Vec<Version>> {
+    let pin = |requirement: &Requirement| match &requirement.version_or_url {
+        Some(VersionOrUrl::VersionSpecifier(specifiers)) => match specifiers.as_ref() {
+            [only] if *only.operator() == Operator::Equal => Some(only.version().clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let hashed = |r: &Requirement| problem.supply.hashes.contains_key(&r.name);
+    let all = problem.requirements.iter().map(|r| pin(r).filter(|_| hashed(r)));
+    all.collect()
+}
+
+/// Looks up the files of versions that are known.
+fn look_up(problem: &Problem<'_>, index: &Index<'_>, pins: &[Version]) -> Result<Solution> {
+    let look = |(requirement, version): (&Requirement, &Version)| {
+        let releases = index.releases(&requirement.name)?;
+        let release = releases.iter().flatten().find(|release| release.version == *version);
+        release.map(|release| index::locked(&requirement.name, release)).ok_or_else(|| {
+            Error::new(format!("no index and no folder has '{requirement}' with that hash"))
+                .hint("check the index (--index-url, --find-links), or make the lock anew")
+        })
+    };
+    use rayon::prelude::*;
+    let locked = problem.requirements.par_iter().zip(pins).map(look).collect::<Result<_>>()?;
+    let built = problem.requirements.iter().map(|r| r.name.clone()).collect();
+    Ok(Solution { locked, built: Some(built) })
 }
 
 /// Whether one of them names a pre-release, which makes all of them welcome (PEP 440).
@@ -546,10 +582,10 @@ impl Provider<'_> {
             }
             (Range::Relations(_), From::Distro(..)) => true,
             (Range::Relations(relations), _) => {
-                let first = relations.first().and_then(|r| r.split([' ', '(']).next());
-                let epoch = first.map_or(0, |deb| self.problem.distro.epoch(deb));
-                let ours = crate::mapping::version::debian(version, epoch);
-                satisfied(relations, &format!("{ours}-1"))
+                let package = &self.pool.resolve_package_name(name).package;
+                let deb = self.problem.distro.package(package);
+                let ours = version::debian(version, self.problem.distro.epoch(&deb));
+                relations.iter().all(|relation| meets(relation, &deb, &format!("{ours}-1")))
             }
         }
     }
@@ -563,7 +599,7 @@ impl Provider<'_> {
         self.problem.pre || self.pre.contains(package) || only()
     }
 
-    /// Whether and which: the distribution's before the index's, the newest before the older.
+    /// What was chosen.
     fn solution(&self, chosen: &[SolvableId]) -> Result<Solution> {
         let mut solution = Solution { locked: Vec::new(), built: Some(BTreeSet::new()) };
         let mut extras = HashSet::new();
@@ -614,15 +650,12 @@ impl Provider<'_> {
                 [] | ["what is asked for"] => String::new(),
                 several => format!(", which '{}' requires", several.join("', '")),
             };
-            let place = match self.problem.reuse {
-                Reuse::Require if !self.roots.contains(package) => {
-                    format!("{} has", self.problem.distro.suite)
-                }
-                _ => "no index or folder has".to_owned(),
+            let distro = self.problem.reuse == Reuse::Require && !self.roots.contains(package);
+            let nowhere = match distro {
+                true => format!("{} has no package of", self.problem.distro.suite),
+                false => "no index and no folder has".to_owned(),
             };
-            let place = place
-                .replace(" has", if place.starts_with("no ") { " has" } else { " does not have" });
-            return Error::new(format!("{place} '{package}'{by}"))
+            return Error::new(format!("{nowhere} '{package}'{by}"))
                 .context(failed)
                 .hint("check its name, and the index (--index-url, --find-links)");
         }
@@ -630,6 +663,29 @@ impl Provider<'_> {
             .context(failed)
             .hint("loosen a requirement, or build in two calls what need not go together")
     }
+}
+
+/// Whether the package `deb` at `version` meets a relation (Policy 7.1); what it says of other
+/// packages is theirs to meet.
+fn meets(relation: &str, deb: &str, version: &str) -> bool {
+    relation.split('|').any(|alternative| {
+        let alternative = alternative.trim();
+        let (name, bound) = alternative.split_once('(').unwrap_or((alternative, ""));
+        if name.trim().split(':').next() != Some(deb) {
+            return true;
+        }
+        let bound = bound.trim_end_matches(')').trim();
+        let (op, bound) = bound.split_at(bound.find(|c| !"<>=".contains(c)).unwrap_or(0));
+        let order = compare(version, bound.trim());
+        match op {
+            "<<" => order.is_lt(),
+            "<=" | "<" => order.is_le(),
+            "=" => order.is_eq(),
+            ">=" | ">" => order.is_ge(),
+            ">>" => order.is_gt(),
+            _ => true,
+        }
+    })
 }
 
 /// Whether what a candidate needs would have to be found out by building it.
@@ -734,5 +790,25 @@ impl DependencyProvider for Provider<'_> {
 
     fn should_cancel_with_value(&self) -> Option<Box<dyn Any>> {
         self.halted.get().then(|| Box::new(()) as Box<dyn Any>)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relations_of_debians_packages_are_met() {
+        for (relation, version, expected) in [
+            ("python3-x (<< 3)", "2.9-1", true),
+            ("python3-x (<< 3)", "3-1", false),
+            ("python3-x:any (>= 2)", "2-1", true),
+            ("python3-x (= 2-3)", "2-1", false),
+            ("python3-x (<< 3) | python3-y", "3-1", true),
+            ("python3-x (<= 1) | python3-x (>> 2)", "3-1", true),
+            ("python3-x", "3-1", true),
+        ] {
+            assert_eq!(meets(relation, "python3-x", version), expected, "{relation}");
+        }
     }
 }

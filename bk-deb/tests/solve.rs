@@ -1,0 +1,446 @@
+//! Choosing versions: against an index on this machine, and against uv on real names.
+
+// Helpers of tests are tests, which clippy.toml cannot know.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use bk::Console;
+use bk_deb::distro::Distro;
+use bk_deb::fetch::Fetch;
+use bk_deb::graph::{Reuse, Rules};
+use bk_deb::python::config;
+use bk_deb::python::requirement::{Indexes, Wanted, Wish};
+use bk_deb::python::solve::{Problem, Resolver};
+use bk_deb::supply::Supply;
+use bk_deb::target::Target;
+use sha2::{Digest, Sha256};
+
+/// What was chosen, and how.
+struct Chosen {
+    pins: BTreeMap<String, String>,
+    built: Vec<String>,
+}
+
+/// What a test asks for.
+struct Ask<'a> {
+    wanted: &'a [&'a str],
+    constraints: &'a [&'a str],
+    distro: &'a [&'a str],
+    names: &'a [(&'a str, &'a str)],
+    indexes: Indexes,
+    reuse: Reuse,
+    pre: bool,
+}
+
+impl Default for Ask<'_> {
+    fn default() -> Self {
+        Ask {
+            wanted: &[],
+            constraints: &[],
+            distro: &[],
+            names: &[],
+            indexes: Indexes::default(),
+            reuse: Reuse::Never,
+            pre: false,
+        }
+    }
+}
+
+impl Ask<'_> {
+    fn choose(&self, cache: &Path) -> Result<Chosen, bk::Error> {
+        let mut lines = vec!["python3\t3.11.2-1\t", "python3.11\t3.11.2-6\t", "libc6\t2.36-9\t"];
+        lines.extend(self.distro);
+        let distro = Distro::from_lines("bookworm", &lines).with_names(self.names);
+        let target = Target::new(&distro, "amd64", None)?;
+        let console = Console::silent();
+        let fetch = Fetch::new(&console, false);
+        let mut wish = Wish::default();
+        self.wanted.iter().try_for_each(|wanted| wish.add(wanted))?;
+        let requirements: Vec<_> = wish
+            .wanted
+            .iter()
+            .map(|wanted| match wanted {
+                Wanted::Requirement(requirement) => (**requirement).clone(),
+                Wanted::Path(..) => panic!("a path"),
+            })
+            .collect();
+        let constraints: Vec<_> = self.constraints.iter().map(|c| c.parse().unwrap()).collect();
+        let hashes = HashMap::new();
+        let supply = Supply {
+            fetch: &fetch,
+            target: &target,
+            folder: cache,
+            hashes: &hashes,
+            console: &console,
+        };
+        let problem = Problem {
+            requirements: &requirements,
+            constraints: &constraints,
+            preferences: &[],
+            indexes: &self.indexes,
+            target: &target,
+            pre: self.pre,
+            no_deps: false,
+            scratch: cache,
+            supply: &supply,
+            distro: &distro,
+            reuse: self.reuse,
+            rules: &Rules::default(),
+        };
+        let solution = problem.solve(Resolver::Native, &console)?;
+        let pin = |l: &bk_deb::python::lock::Locked| (l.name.to_string(), l.version.to_string());
+        Ok(Chosen {
+            pins: solution.locked.iter().map(pin).collect(),
+            built: solution.built.unwrap().iter().map(ToString::to_string).collect(),
+        })
+    }
+}
+
+/// What uv chooses.
+fn uv(wanted: &[&str], index: &str, more: &[&str]) -> Result<BTreeMap<String, String>, String> {
+    let mut child = Command::new("uv")
+        .args(["pip", "compile", "-", "--no-header", "--no-annotate", "--quiet", "--no-config"])
+        .args(["--python-version", "3.11.2", "--python-platform", "x86_64-manylinux_2_36"])
+        .args(["--index-url", index])
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(wanted.join("\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = String::from_utf8(output.stdout).unwrap();
+    let pin = |line: &str| line.split_once("==").map(|(a, b)| (a.to_owned(), b.to_owned()));
+    Ok(text
+        .lines()
+        .filter_map(pin)
+        .map(|(name, version)| (name.split('[').next().unwrap().to_owned(), version))
+        .collect())
+}
+
+/// The index that pip uses.
+fn index(cache: &Path) -> String {
+    let configured = config::indexes(|name| std::env::var(name).ok()).index;
+    configured.unwrap_or_else(|| config::default_index(cache, &Console::silent()).unwrap())
+}
+
+#[test]
+fn real_trees_are_pinned_as_uv_pins_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = index(dir.path());
+    let named = std::env::var("BK_TEST_TREES").ok();
+    let trees: Vec<&str> = match &named {
+        Some(named) => named.split(' ').collect(),
+        None => vec!["flask", "requests[socks]", "cryptography", "sphinx", "pandas", "notebook"],
+    };
+    let mut differ = Vec::new();
+    for tree in trees {
+        let indexes = Indexes { index: Some(index.clone()), ..Indexes::default() };
+        let wanted = tree.split('+').collect::<Vec<_>>();
+        let started = std::time::Instant::now();
+        let ours = Ask { wanted: &wanted, indexes, ..Ask::default() }.choose(dir.path());
+        let took = started.elapsed();
+        println!("{tree}: {took:?}");
+        let theirs = uv(&wanted, &index, &[]);
+        match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) if ours.pins == theirs => {}
+            (Ok(ours), Ok(theirs)) => {
+                let only = |a: &BTreeMap<String, String>, b: &BTreeMap<String, String>| {
+                    let lone = a.iter().filter(|(k, v)| b.get(*k) != Some(*v));
+                    lone.map(|(k, v)| format!("{k} {v}")).collect::<Vec<_>>().join(", ")
+                };
+                let (a, b) = (only(&ours.pins, &theirs), only(&theirs, &ours.pins));
+                differ.push(format!("{tree}: ours {a}; uv's {b}"));
+            }
+            (Ok(_), Err(error)) => differ.push(format!("{tree}: only uv fails: {error}")),
+            (Err(error), _) => differ.push(format!("{tree}: {error}")),
+        }
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+/// A wheel with nothing but its metadata.
+fn wheel(name: &str, version: &str, requires: &[&str]) -> (String, Vec<u8>) {
+    let dist_info = format!("{name}-{version}.dist-info");
+    let mut metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n");
+    for requirement in requires {
+        metadata += &format!("Requires-Dist: {requirement}\n");
+    }
+    for extra in ["x", "y"] {
+        metadata += &format!("Provides-Extra: {extra}\n");
+    }
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    zip.start_file(format!("{name}.py"), options).unwrap();
+    // Larger than what is asked for at first, and not to be compressed away.
+    let noise: Vec<u8> = (0..6_000u32).flat_map(|n| Sha256::digest(n.to_le_bytes())).collect();
+    zip.write_all(&noise).unwrap();
+    for (member, text) in
+        [("METADATA", metadata.as_str()), ("WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")]
+    {
+        zip.start_file(format!("{dist_info}/{member}"), options).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    let bytes = zip.finish().unwrap().into_inner();
+    (format!("{name}-{version}-py3-none-any.whl"), bytes)
+}
+
+/// What a wheelhouse of the tests has.
+type Wheels<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
+
+fn wheelhouse(dir: &Path, wheels: Wheels<'_>) {
+    for (name, version, requires) in wheels {
+        let (file, bytes) = wheel(name, version, requires);
+        bk::file::write(&dir.join(file), bytes).unwrap();
+    }
+}
+
+fn pins(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+/// How an index is laid out.
+#[derive(Clone, Copy, PartialEq)]
+enum Style {
+    /// JSON, with METADATA beside the wheels.
+    Sidecar,
+    /// HTML, and ranges of the wheels.
+    Range,
+    /// HTML, and nothing but whole wheels.
+    Plain,
+}
+
+/// Serves `wheels`; what was asked for is in the log.
+fn serve(style: Style, wheels: Wheels<'_>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let mut files: HashMap<String, (&str, Vec<u8>)> = HashMap::new();
+    let mut pages: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, version, requires) in wheels {
+        let (file, bytes) = wheel(name, version, requires);
+        let sum = format!("{:x}", Sha256::digest(&bytes));
+        let page = pages.entry(name).or_default();
+        if style == Style::Sidecar {
+            let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&bytes)).unwrap();
+            let mut metadata = Vec::new();
+            let path = format!("{name}-{version}.dist-info/METADATA");
+            archive.by_name(&path).unwrap().read_to_end(&mut metadata).unwrap();
+            page.push(format!(
+                r#"{{"filename":"{file}","url":"../../f/{file}","hashes":{{"sha256":"{sum}"}},
+                    "core-metadata":{{"sha256":"{:x}"}}}}"#,
+                Sha256::digest(&metadata)
+            ));
+            files.insert(format!("/f/{file}.metadata"), ("text/plain", metadata));
+        } else {
+            page.push(format!(r#"<a href="../../f/{file}#sha256={sum}">{file}</a>"#));
+        }
+        files.insert(format!("/f/{file}"), ("application/octet-stream", bytes));
+    }
+    for (name, links) in pages {
+        let page = match style {
+            Style::Sidecar => (
+                "application/vnd.pypi.simple.v1+json",
+                format!(
+                    r#"{{"meta":{{"api-version":"1.0"}},"name":"{name}","files":[{}]}}"#,
+                    links.join(",")
+                ),
+            ),
+            _ => (
+                "text/html",
+                format!("<!DOCTYPE html><html><body>{}</body></html>", links.join("\n")),
+            ),
+        };
+        files.insert(format!("/simple/{name}/"), (page.0, page.1.into_bytes()));
+    }
+    let (files, logged) = (Arc::new(files), log.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (files, log) = (files.clone(), logged.clone());
+            std::thread::spawn(move || answer(&stream, style, &files, &log));
+        }
+    });
+    (format!("{base}/simple"), log)
+}
+
+fn answer(
+    stream: &TcpStream,
+    style: Style,
+    files: &HashMap<String, (&str, Vec<u8>)>,
+    log: &Mutex<Vec<String>>,
+) -> Option<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let mut stream = stream;
+    loop {
+        let request = lines.next()?.ok()?;
+        let headers: Vec<String> =
+            lines.by_ref().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+        let header = |name: &str| {
+            let line =
+                headers.iter().find(|h| h.to_lowercase().starts_with(&format!("{name}:")))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let path = request.split(' ').nth(1)?.to_owned();
+        let range = header("range").filter(|_| style == Style::Range);
+        log.lock().unwrap().push(format!("{path} {}", header("range").unwrap_or_default()));
+        let mut write = |status: &str, more: &str, body: &[u8]| {
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nETag: \"1\"\r\n{more}\r\n",
+                body.len()
+            );
+            stream.write_all(&[head.as_bytes(), body].concat()).ok()
+        };
+        match files.get(&path) {
+            None => write("404 Not Found", "", b"")?,
+            Some(_) if header("if-none-match").as_deref() == Some("\"1\"") => {
+                write("304 Not Modified", "", b"")?;
+            }
+            Some((kind, body)) => match range {
+                Some(range) => {
+                    let (a, b) = range.strip_prefix("bytes=")?.split_once('-')?;
+                    let (start, end) = match a.parse::<usize>() {
+                        Ok(start) => (start, (b.parse::<usize>().ok()? + 1).min(body.len())),
+                        Err(_) => (body.len().saturating_sub(b.parse().ok()?), body.len()),
+                    };
+                    let more =
+                        format!("Content-Range: bytes {start}-{}/{}\r\n", end - 1, body.len());
+                    write("206 Partial Content", &more, &body[start..end])?;
+                }
+                // Old at once, so that it is asked for again.
+                None => write(
+                    "200 OK",
+                    &format!("Content-Type: {kind}\r\nCache-Control: max-age=0\r\n"),
+                    body,
+                )?,
+            },
+        }
+    }
+}
+
+const TREE: Wheels<'_> = &[
+    ("app", "1.0", &["lib>=1,<3", "extra[x]", "gone; sys_platform == 'win32'"]),
+    ("app", "2.0rc1", &["lib>=3"]),
+    ("lib", "1.0", &[]),
+    ("lib", "2.0", &["base<2"]),
+    ("lib", "3.0", &["base>=2"]),
+    ("extra", "1.0", &["base", "lib<2; extra == 'x'", "other; extra == 'y'"]),
+    ("base", "1.5", &[]),
+    ("base", "2.0", &[]),
+    ("other", "1.0", &[]),
+];
+
+#[test]
+fn every_kind_of_index_gives_the_same_as_uv() {
+    let expected = pins(&[("app", "1.0"), ("lib", "1.0"), ("extra", "1.0"), ("base", "2.0")]);
+    for style in [Style::Sidecar, Style::Range, Style::Plain] {
+        let dir = tempfile::tempdir().unwrap();
+        let (index, log) = serve(style, TREE);
+        let indexes = Indexes { index: Some(index.clone()), ..Indexes::default() };
+        let ask = Ask { wanted: &["app"], indexes, ..Ask::default() };
+        assert_eq!(ask.choose(dir.path()).unwrap().pins, expected);
+        let cache = dir.path().join("uv").display().to_string();
+        assert_eq!(uv(&["app"], &index, &["--cache-dir", &cache]).unwrap(), expected);
+        let asked = std::mem::take(&mut *log.lock().unwrap());
+        let ours: Vec<&String> = asked.iter().filter(|l| l.contains("/f/app-1.0")).collect();
+        match style {
+            Style::Sidecar => assert!(ours.iter().all(|l| l.contains(".metadata")), "{ours:?}"),
+            _ => assert!(ours[0].ends_with(" bytes=-65536"), "{ours:?}"),
+        }
+        // What files need is kept; pages that are old are only asked whether they are the same.
+        assert_eq!(ask.choose(dir.path()).unwrap().pins, expected);
+        let asked = log.lock().unwrap();
+        assert!(asked.iter().all(|line| line.starts_with("/simple/")), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_wheelhouse_needs_no_network() {
+    let dir = tempfile::tempdir().unwrap();
+    wheelhouse(dir.path(), TREE);
+    let links = dir.path().display().to_string();
+    let indexes = Indexes { find_links: vec![links.clone()], no_index: true, ..Indexes::default() };
+    let cache = dir.path().join("cache");
+    let choose = |wanted: &[&str], constraints: &[&str], pre: bool| {
+        let indexes = indexes.clone();
+        Ask { wanted, constraints, pre, indexes, ..Ask::default() }.choose(&cache).map(|c| c.pins)
+    };
+    let more = ["--no-index", "--find-links", links.as_str()];
+    for wanted in [&["app"][..], &["app", "lib>=1"], &["lib"], &["extra[x,y]"], &["app==2.0rc1"]] {
+        assert_eq!(
+            choose(wanted, &[], false).unwrap(),
+            uv(wanted, "http://127.0.0.1:1", &more).unwrap()
+        );
+    }
+    assert_eq!(choose(&["app>=1"], &[], true).unwrap()["app"], "2.0rc1");
+    assert_eq!(
+        choose(&["lib"], &["base<2"], false).unwrap(),
+        pins(&[("lib", "2.0"), ("base", "1.5")])
+    );
+    let said = |wanted: &[&str]| format!("{}", choose(wanted, &[], false).unwrap_err());
+    let conflict = said(&["lib>=3", "base<2"]);
+    assert!(conflict.contains("base") && conflict.contains("lib"), "{conflict}");
+    let missing = said(&["nosuchthing"]);
+    assert!(missing.contains("no index and no folder has 'nosuchthing'"), "{missing}");
+}
+
+#[test]
+fn who_requires_what_nobody_has_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    wheelhouse(dir.path(), &[("app", "1.0", &["gone>=1"])]);
+    let find_links = vec![dir.path().display().to_string()];
+    let indexes = Indexes { find_links, no_index: true, ..Indexes::default() };
+    let error = Ask { wanted: &["app"], indexes, ..Ask::default() }
+        .choose(&dir.path().join("cache"))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("'gone', which 'app 1.0' requires"), "{error}");
+}
+
+#[test]
+fn the_distributions_packages_are_candidates() {
+    let dir = tempfile::tempdir().unwrap();
+    wheelhouse(
+        dir.path(),
+        &[
+            ("app", "1.0", &["lib", "base"]),
+            ("strict", "1.0", &["lib>=2"]),
+            ("both", "1.0", &["lib", "base>=2"]),
+            ("asks", "1.0", &["lib[x]"]),
+            ("lib", "1.0", &["base", "other; extra == 'x'"]),
+            ("lib", "2.0", &["base"]),
+            ("base", "1.0", &[]),
+            ("base", "2.0", &[]),
+            ("other", "1.0", &[]),
+        ],
+    );
+    let find_links = vec![dir.path().display().to_string()];
+    let choose = |wanted: &[&str], reuse: Reuse| {
+        let indexes =
+            Indexes { find_links: find_links.clone(), no_index: true, ..Indexes::default() };
+        let distro = ["python3-lib\t1.0-1\t\tpython3-base (<< 2)", "python3-base\t1.0-1\t\t"];
+        let names = [("lib", "python3-lib"), ("base", "python3-base")];
+        Ask { wanted, indexes, reuse, distro: &distro, names: &names, ..Ask::default() }
+            .choose(&dir.path().join("cache"))
+            .map(|chosen| chosen.built)
+    };
+    assert_eq!(choose(&["app"], Reuse::Prefer).unwrap(), ["app"]);
+    assert_eq!(choose(&["app"], Reuse::Never).unwrap(), ["app", "base", "lib"]);
+    assert_eq!(choose(&["strict"], Reuse::Prefer).unwrap(), ["lib", "strict"]);
+    // Debian's lib would not be installed beside base 2.0, so lib is built as well.
+    assert_eq!(choose(&["both"], Reuse::Prefer).unwrap(), ["base", "both", "lib"]);
+    // The distribution's lib has no extras: what they need is built.
+    assert_eq!(choose(&["asks"], Reuse::Prefer).unwrap(), ["asks", "other"]);
+    assert_eq!(choose(&["app"], Reuse::Require).unwrap(), ["app"]);
+    assert!(choose(&["strict"], Reuse::Require).is_err());
+}
