@@ -96,9 +96,10 @@ impl Target {
         let age = |minor: u32| self.python.1.saturating_sub(minor);
         let kind = match (binding, tag.abi.as_str(), tag.platform.as_str()) {
             (Binding::Only(..), "none", "any") => 300,
-            (Binding::Only(..), "none", _) => 100,
+            (Binding::Only(..), "none", _) => 2,
             (Binding::Only(..), ..) => 0,
-            (Binding::From(_, minor), "abi3", _) => 1 + age(minor),
+            (Binding::From(_, minor), "abi3", _) if age(minor) == 0 => 1,
+            (Binding::From(_, minor), "abi3", _) => 2 + age(minor),
             (Binding::From(_, minor), _, "any") => 301 + age(minor),
             (Binding::Any, _, "any") => 302,
             (Binding::From(_, minor), ..) => 200 + age(minor),
