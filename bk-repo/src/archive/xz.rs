@@ -25,7 +25,8 @@ pub fn block(plain: &[u8]) -> io::Result<Block> {
     if plain.is_empty() {
         return Ok(Block { bytes: Vec::new(), unpadded: 0 });
     }
-    let mut options = XzOptions::with_preset(6);
+    // The default, 6, costs a quarter more here and saves a hundredth; 3 costs a tenth of size.
+    let mut options = XzOptions::with_preset(4);
     options.check_type = CheckType::Crc32;
     // A dictionary beyond the block costs memory and finds nothing; 4 KiB is the least there is.
     options.lzma_options.dict_size = (plain.len().next_power_of_two() as u32).max(4096);
