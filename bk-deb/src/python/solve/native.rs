@@ -659,10 +659,46 @@ impl Provider<'_> {
                 .context(failed)
                 .hint("check its name, and the index (--index-url, --find-links)");
         }
-        Error::new(said.trim_end().to_owned())
+        Error::new(shortened(said))
             .context(failed)
             .hint("loosen a requirement, or build in two calls what need not go together")
     }
+}
+
+/// The solver's words with runs of versions that fail in the same way as one line each.
+fn shortened(said: &str) -> String {
+    /// Branch and name, version, and what is said of it.
+    fn parts(line: &str) -> Option<(&str, &str, &str)> {
+        let (start, why) = line.split_once(", ")?;
+        let (start, version) = start.rsplit_once(' ')?;
+        Some((start, version, why))
+    }
+    let bare = |start: &str| start.trim_start_matches(['├', '└', '│', '─', ' ']).to_owned();
+    let mut lines: Vec<String> = Vec::new();
+    let mut rest = said.lines().peekable();
+    while let Some(line) = rest.next() {
+        let Some((start, newest, why)) = parts(line) else {
+            lines.push(line.to_owned());
+            continue;
+        };
+        let (mut last, mut oldest) = (start, newest);
+        while let Some((next, version, same)) = rest.peek().and_then(|line| parts(line))
+            && same == why
+            && bare(next) == bare(start)
+            && next.len() == start.len()
+        {
+            (last, oldest) = (next, version);
+            rest.next();
+        }
+        match newest == oldest {
+            true => lines.push(line.to_owned()),
+            false => {
+                let why = why.replace("which conflicts", "which conflict");
+                lines.push(format!("{last} {newest} to {oldest}, {why}"));
+            }
+        }
+    }
+    lines.join("\n")
 }
 
 /// Whether the package `deb` at `version` meets a relation (Policy 7.1); what it says of other
@@ -796,6 +832,14 @@ impl DependencyProvider for Provider<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_that_fail_alike_are_one_line() {
+        let said = "a 1 cannot be:\n   ├─ b 3, which conflicts with x.\n   ├─ b 2, which conflicts with x.\n\
+                    \u{20}  └─ b 1, which conflicts with x.\n";
+        assert_eq!(shortened(said), "a 1 cannot be:\n   └─ b 3 to 1, which conflict with x.");
+        assert_eq!(shortened("x\n├─ b 3, why\n└─ c 2, why"), "x\n├─ b 3, why\n└─ c 2, why");
+    }
 
     #[test]
     fn relations_of_debians_packages_are_met() {
