@@ -69,11 +69,12 @@ impl Supply<'_> {
             roots.extend(self.root(&Wanted::Path(folder, Vec::new()))?);
         }
         for locked in part.locked {
+            let extras = part.extras.iter().filter(|(name, _)| *name == locked.name);
             let exactly = VersionSpecifier::equals_version(locked.version.clone());
             roots.push(Root {
                 requirement: Requirement {
                     name: locked.name.clone(),
-                    extras: Vec::new(),
+                    extras: extras.map(|(_, extra)| extra.clone()).collect(),
                     version_or_url: Some(VersionOrUrl::VersionSpecifier(exactly.into())),
                     marker: Default::default(),
                     origin: None,

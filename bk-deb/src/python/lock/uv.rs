@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bk::{Context, Error, Result, display, sanitize};
-use pep508_rs::MarkerTree;
+use pep508_rs::{ExtraName, MarkerTree, PackageName};
 use serde::Deserialize;
 
 use super::{File, Locked};
@@ -55,6 +55,8 @@ struct Artifact {
 pub struct Part {
     /// The versions.
     pub locked: Vec<Locked>,
+    /// The extras of them that are needed.
+    pub extras: Vec<(PackageName, ExtraName)>,
     /// The folders of the projects that it locks.
     pub projects: Vec<PathBuf>,
 }
@@ -108,8 +110,11 @@ pub fn parse(text: &str, folder: &Path, target: &Target) -> Result<Part> {
     let mut part = Part::default();
     for (at, extra) in seen {
         let package = &lock.package[at];
+        if let Some(extra) = extra {
+            part.extras.push((package.name.parse()?, extra.parse()?));
+            continue;
+        }
         match place(package) {
-            _ if extra.is_some() => {}
             Some(_) if package.source.contains_key("virtual") => {}
             Some(place) => part.projects.push(folder.join(place)),
             None => {
@@ -204,6 +209,7 @@ source = { registry = "https://INDEX/simple" }
         assert_eq!(names, ["a 1.0", "b 1", "c 3"]);
         assert_eq!(part.locked[0].wheels[0].sha256.as_deref(), Some("11"));
         assert_eq!(part.locked[1].wheels[0].url, "/w/b-1-py3-none-any.whl");
+        assert_eq!(part.extras, [("a".parse().unwrap(), "x".parse().unwrap())]);
         assert_eq!(part.projects, [Path::new("/w/.")]);
         assert!(parse("version = 2", Path::new("/"), &target).is_err());
         assert!(parse("version = 1", Path::new("/"), &target).is_err());

@@ -1,19 +1,19 @@
 //! Choosing versions ourselves, with the distribution's packages as candidates.
 
+mod words;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt::{self, Display};
 use std::sync::Arc;
 
-use bk::{Context, Error, Result, sanitize};
+use bk::{Context, Error, Result};
 use pep440_rs::{Operator, Version, VersionSpecifiers};
 use pep508_rs::{ExtraName, PackageName, Requirement, VerbatimUrl, VersionOrUrl};
 use resolvo::utils::{Pool, VersionSet};
 use resolvo::{
-    Candidates, Condition, ConditionId, Dependencies, DependencyProvider, Interner,
-    KnownDependencies, NameId, SolvableId, Solver, SolverCache, StringId, UnsolvableOrCancelled,
-    VersionSetId, VersionSetUnionId,
+    Candidates, Dependencies, DependencyProvider, KnownDependencies, NameId, SolvableId, Solver,
+    SolverCache, UnsolvableOrCancelled, VersionSetId,
 };
 
 use super::{Problem, Solution};
@@ -32,15 +32,6 @@ struct Name {
     extra: Option<ExtraName>,
 }
 
-impl Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.extra {
-            Some(extra) => write!(f, "{}[{extra}]", self.package),
-            None => write!(f, "{}", self.package),
-        }
-    }
-}
-
 /// Which candidates will do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Range {
@@ -49,16 +40,6 @@ enum Range {
     Same(SolvableId),
     /// What a package of the distribution depends on: relations of Debian's.
     Relations(Vec<String>),
-}
-
-impl Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Range::Specifiers(specifiers) => write!(f, "{specifiers}"),
-            Range::Same(_) => Ok(()),
-            Range::Relations(relations) => write!(f, "({})", relations.join(", ")),
-        }
-    }
 }
 
 impl VersionSet for Range {
@@ -82,15 +63,6 @@ enum From {
     Distro(String, String),
     /// What an address leads to.
     Direct(Arc<Direct>),
-}
-
-impl Display for Candidate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.from {
-            From::Distro(package, version) => write!(f, "{} ({package} {version})", self.version),
-            _ => write!(f, "{}", self.version),
-        }
-    }
 }
 
 /// What an address leads to.
@@ -633,36 +605,6 @@ impl Provider<'_> {
         solution.locked.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(solution)
     }
-
-    /// Why there is no solution.
-    fn explain(&self, said: &str) -> Error {
-        let missing = self.missing.borrow();
-        let wanted: Vec<String> = self
-            .problem
-            .requirements
-            .iter()
-            .map(|r| format!("'{}'", sanitize(&r.to_string())))
-            .collect();
-        let failed = format!("cannot choose versions for {}", wanted.join(", "));
-        if let Some((package, requesters)) = missing.iter().next() {
-            let requesters: Vec<&str> = requesters.iter().map(String::as_str).collect();
-            let by = match requesters.as_slice() {
-                [] | ["what is asked for"] => String::new(),
-                several => format!(", which '{}' requires", several.join("', '")),
-            };
-            let distro = self.problem.reuse == Reuse::Require && !self.roots.contains(package);
-            let nowhere = match distro {
-                true => format!("{} has no package of", self.problem.distro.suite),
-                false => "no index and no folder has".to_owned(),
-            };
-            return Error::new(format!("{nowhere} '{package}'{by}"))
-                .context(failed)
-                .hint("check its name, and the index (--index-url, --find-links)");
-        }
-        Error::new(said.trim_end().to_owned())
-            .context(failed)
-            .hint("loosen a requirement, or build in two calls what need not go together")
-    }
 }
 
 /// Whether the package `deb` at `version` meets a relation (Policy 7.1); what it says of other
@@ -695,64 +637,6 @@ fn built(package: &PackageName, candidate: &Candidate, provider: &Provider<'_>) 
     release.is_some_and(|release| {
         index::locked(package, release).wheel(provider.problem.target).is_none()
     })
-}
-
-impl Interner for Provider<'_> {
-    type NameId = NameId;
-    type SolvableId = SolvableId;
-
-    fn display_solvable(&self, solvable: SolvableId) -> impl Display + '_ {
-        let solvable = self.pool.resolve_solvable(solvable);
-        format!("{} {}", self.pool.resolve_package_name(solvable.name), solvable.record)
-    }
-
-    fn display_merged_solvables(&self, solvables: &[SolvableId]) -> impl Display + '_ {
-        let Some(first) = solvables.first() else { return String::new() };
-        let name = self.pool.resolve_package_name(self.pool.resolve_solvable(*first).name);
-        let mut versions: Vec<&Candidate> =
-            solvables.iter().map(|id| &self.pool.resolve_solvable(*id).record).collect();
-        versions.sort_by(|a, b| a.version.cmp(&b.version));
-        versions.dedup_by(|a, b| a.version == b.version);
-        // Hundreds of numbers say less than their ends.
-        match versions.as_slice() {
-            [first, _, _, _, .., last] => format!("{name} {first} to {last}"),
-            few => {
-                let few: Vec<String> = few.iter().map(ToString::to_string).collect();
-                format!("{name} {}", few.join(" | "))
-            }
-        }
-    }
-
-    fn display_name(&self, name: NameId) -> impl Display + '_ {
-        self.pool.resolve_package_name(name)
-    }
-
-    fn display_version_set(&self, version_set: VersionSetId) -> impl Display + '_ {
-        self.pool.resolve_version_set(version_set)
-    }
-
-    fn display_string(&self, string: StringId) -> impl Display + '_ {
-        self.pool.resolve_string(string)
-    }
-
-    fn version_set_name(&self, version_set: VersionSetId) -> NameId {
-        self.pool.resolve_version_set_package_name(version_set)
-    }
-
-    fn solvable_name(&self, solvable: SolvableId) -> NameId {
-        self.pool.resolve_solvable(solvable).name
-    }
-
-    fn version_sets_in_union(
-        &self,
-        union: VersionSetUnionId,
-    ) -> impl Iterator<Item = VersionSetId> {
-        self.pool.resolve_version_set_union(union)
-    }
-
-    fn resolve_condition(&self, condition: ConditionId) -> Condition {
-        self.pool.resolve_condition(condition).clone()
-    }
 }
 
 impl DependencyProvider for Provider<'_> {
