@@ -148,13 +148,18 @@ fn link(item: &Item, shown: &str, findings: &mut Findings) {
                 |path: &str| path.trim_start_matches('/').split('/').next().map(str::to_owned);
             if target.starts_with('/') && top(target) == top(&item.path) {
                 findings.warning("absolute-symlink-in-top-level-folder", text);
-            } else if item.path.rsplit('/').next() == Some(target) {
+            } else if target == "/" || target.split('/').all(|part| part == "..") {
                 findings.warning("symlink-is-self-recursive", text);
             }
         }
         Kind::Hardlink(target) => {
-            let text = format!("{} {shown}", sanitize(target));
-            findings.warning("package-contains-hardlink", text);
+            // Across folders it may be across file systems; in /etc an editor breaks it.
+            let target = target.trim_start_matches("./");
+            let dir = |path: &str| path.rsplit_once('/').map(|(dir, _)| dir.to_owned());
+            if item.path.starts_with("etc/") || dir(target) != dir(&item.path) {
+                let text = format!("{} {shown}", sanitize(target));
+                findings.warning("package-contains-hardlink", text);
+            }
         }
         _ => {}
     }
@@ -195,22 +200,22 @@ fn code(item: &Item, shown: &str, paragraph: &Paragraph, findings: &mut Findings
     let name = interpreter.rsplit('/').next().unwrap_or(interpreter);
     let text = format!("{} {shown}", sanitize(interpreter));
     let doc = item.path.starts_with("usr/share/doc/");
-    if line.contains("/usr/local/") && !doc {
-        findings.error("interpreter-in-usr-local", text);
-    } else if !interpreter.starts_with('/') && !doc {
-        findings.warning("interpreter-not-absolute", text);
-    } else if ["python", "python3", "perl"].contains(&name) && !doc {
-        if interpreter != format!("/usr/bin/{name}") {
+    if doc {
+        return;
+    }
+    match name {
+        "python" | "python3" | "perl" if interpreter != format!("/usr/bin/{name}") => {
             findings.error("wrong-path-for-interpreter", text);
-        } else if name == "python" {
-            findings.error("script-uses-unversioned-python-in-shebang", shown);
         }
-    } else if ["sh", "bash"].contains(&name)
-        && !doc
-        && !interpreter.starts_with("/bin/")
-        && !interpreter.starts_with("/usr/bin/")
-    {
-        findings.error("wrong-path-for-interpreter", text);
+        "python" => findings.error("script-uses-unversioned-python-in-shebang", shown),
+        "sh" | "bash" if !["/bin/", "/usr/bin/"].contains(&interpreter.trim_end_matches(name)) => {
+            findings.error("wrong-path-for-interpreter", text);
+        }
+        _ if interpreter.starts_with("/usr/local/") => {
+            findings.error("interpreter-in-usr-local", text);
+        }
+        _ if !interpreter.starts_with('/') => findings.warning("interpreter-not-absolute", text),
+        _ => {}
     }
 }
 

@@ -116,7 +116,9 @@ pub fn check(opened: &Opened, paragraph: &Paragraph, findings: &mut Findings) {
         findings.error("bad-architecture", sanitize(architecture));
     }
     if let Some(contact) = field("Maintainer").filter(|contact| !is_contact(contact)) {
-        findings.error("malformed-contact", format!("Maintainer {}", sanitize(contact)));
+        let address = is_contact(&format!("x <{}>", contact.trim_matches(['<', '>'])));
+        let tag = if address { "no-phrase" } else { "malformed-contact" };
+        findings.error(tag, format!("Maintainer {}", sanitize(contact)));
     }
     match field("Section") {
         None => findings.warning("recommended-field", "Section"),
@@ -251,7 +253,13 @@ fn description(text: &str, package: Option<&str>, findings: &mut Findings) {
 fn scripts(opened: &Opened, findings: &mut Findings) {
     for name in ["preinst", "postinst", "prerm", "postrm", "config"] {
         let Some(text) = opened.text(name) else { continue };
-        if text.trim().is_empty() {
+        let idle = |line: &str| {
+            line.is_empty()
+                || line.starts_with('#')
+                || line.starts_with("set -")
+                || line == "exit 0"
+        };
+        if text.lines().map(str::trim).all(idle) {
             findings.warning("maintainer-script-empty", name);
             continue;
         }
