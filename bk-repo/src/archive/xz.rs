@@ -25,7 +25,7 @@ pub fn block(plain: &[u8]) -> io::Result<Block> {
     if plain.is_empty() {
         return Ok(Block { bytes: Vec::new(), unpadded: 0 });
     }
-    // The default, 6, costs a quarter more here and saves a hundredth; 3 costs a tenth of size.
+    // Of text like this 6, the default, makes a hundredth less; 3 makes a twelfth more.
     let mut options = XzOptions::with_preset(4);
     options.check_type = CheckType::Crc32;
     // A dictionary beyond the block costs memory and finds nothing; 4 KiB is the least there is.
