@@ -15,6 +15,18 @@ use crate::debian::deb::Deb;
 
 /// List the files in packages, an absolute path a line; -v shows them as `ls -l` does
 #[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-deb contents debs/*.deb
+      All paths, a line each.
+  bk-deb contents -v x.deb
+      With permissions, owner, size and time.
+
+Exit status:
+  0   every package was read
+  1   some file is no package; all others were read
+  2   the command line or the configuration is wrong
+")]
 pub struct Contents {
     /// A .deb, or `-` for those named on stdin
     #[arg(required = true, value_name = "FILE")]

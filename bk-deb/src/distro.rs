@@ -91,13 +91,18 @@ impl Distro {
     /// Only what dh-python's table names counts: a package that is merely called the same may be
     /// something else.
     pub fn installed(&self, python: &PackageName) -> Option<(String, String, Version)> {
-        let package = match python.as_ref() {
-            // The table means what programs import; the distribution of that name is another one.
-            "setuptools" => "python3-setuptools",
-            name => self.names.get(name)?,
-        };
+        let package = self.named(python)?;
         let there = self.version(package)?;
         Some((package.to_owned(), there.to_owned(), mapping::version::python(there)?))
+    }
+
+    /// What the table calls a Python distribution.
+    fn named(&self, python: &PackageName) -> Option<&str> {
+        match python.as_ref() {
+            // The table means what programs import; the distribution of that name is another one.
+            "setuptools" => Some("python3-setuptools"),
+            name => self.names.get(name).map(String::as_str),
+        }
     }
 
     /// All distributions that [`Distro::installed`] finds, sorted by name.
@@ -223,19 +228,15 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
 impl Names for Distro {
     fn package(&self, python: &PackageName) -> String {
         let default = name::default(python);
-        let named = self.names.get(python.as_ref());
         // The table also names packages that are programs first, or gone.
-        if let Some(named) =
-            named.filter(|named| named.starts_with("python3-") && self.version(named).is_some())
-        {
-            return named.clone();
+        let fits = |named: &&str| named.starts_with("python3-") && self.version(named).is_some();
+        if let Some(named) = self.named(python).filter(fits) {
+            return named.to_owned();
         }
-        if self.version(&default).is_none()
-            && let Some(package) = self.providers(&default).find(|p| p.starts_with("python3-"))
-        {
-            return package.to_owned();
-        }
-        default
+        // python3-f2py is provided by python3-numpy, which is numpy's.
+        let free = |p: &&str| p.starts_with("python3-") && !self.names.values().any(|n| n == p);
+        let provider = self.providers(&default).find(free);
+        provider.filter(|_| self.version(&default).is_none()).map_or(default.clone(), str::to_owned)
     }
 
     fn epoch(&self, package: &str) -> u64 {
@@ -257,10 +258,14 @@ mod tests {
                 "python3-yaml\t6.0-3+b2\tpython3.11-yaml",
                 "python3-numpy\t1:1.24.2-1+deb12u1\tpython3-numpy-abi9, python3-f2py (= 1:1.24.2-1)",
                 "libc6\t2.36-9+deb12u13\t",
+                "python3-elsewhere\t1.0-1\tpython3-other (= 1.0-1)",
+                "python3-setuptools\t66.1.1-1\t",
                 "dpkg\t1.21.22\t",
             ],
         );
         distro.names.insert("pyyaml".into(), "python3-yaml".into());
+        distro.names.insert("numpy".into(), "python3-numpy".into());
+        distro.names.insert("setuptools".into(), "python3-pkg-resources".into());
         distro.names.insert("gone".into(), "python3-gone".into());
         distro
     }
@@ -286,7 +291,9 @@ mod tests {
         let package = |name: &str| distro.package(&name.parse().unwrap());
         assert_eq!(package("PyYAML"), "python3-yaml");
         assert_eq!(package("gone"), "python3-gone");
-        assert_eq!(package("f2py"), "python3-numpy");
+        assert_eq!(package("f2py"), "python3-f2py");
+        assert_eq!(package("other"), "python3-elsewhere");
+        assert_eq!(package("setuptools"), "python3-setuptools");
         assert_eq!(package("Flask"), "python3-flask");
         assert_eq!(distro.epoch("python3-numpy"), 1);
         assert_eq!(distro.epoch("python3-flask"), 0);

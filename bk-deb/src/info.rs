@@ -16,6 +16,20 @@ use crate::debian::deb::Deb;
 ///
 /// The paragraphs are those of a Packages index without its hashes: `grep-dctrl` reads them.
 #[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-deb info debs/*.deb
+      The control fields of each, a paragraph a package.
+  bk-deb info -f Package -f Version debs/*.deb
+      Name and version, a line a package.
+  bk-deb info debs/*.deb | grep-dctrl -F Depends python3-click -s Package
+      Which of them need click.
+
+Exit status:
+  0   every package was read
+  1   some file is no package; all others were read
+  2   the command line or the configuration is wrong
+")]
 pub struct Info {
     /// A .deb, or `-` for those named on stdin
     #[arg(required = true, value_name = "FILE")]
