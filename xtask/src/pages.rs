@@ -108,11 +108,12 @@ fn page(command: &Command, above: &[&str]) -> Result<String> {
     sections(&after.map(ToString::to_string).unwrap_or_default()).to_writer(&mut text)?;
     see_also(&shown, above).to_writer(&mut text)?;
     let text = String::from_utf8(text)?;
-    // Each section brings this anew, though no line of ours uses it.
+    // Each section brings this definition of an apostrophe anew; the character itself needs none.
     let preamble = |line: &&str| line.starts_with(".ie \\n(.g ") || line.starts_with(".el .ds Aq ");
     // Blanks at the end of a line mean nothing to a reader, and something to mandoc.
     let lines = text.lines().filter(|line| !preamble(line)).map(str::trim_end);
-    Ok(lines.map(|line| format!("{line}\n")).collect())
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    Ok(text.replace("\\*(Aq", "\\(aq").replace(".br\n\n.br\n", ".sp\n"))
 }
 
 /// Tells the values an option can have in its help, which takes a line instead of a list.
