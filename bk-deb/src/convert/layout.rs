@@ -109,7 +109,7 @@ impl Layout<'_> {
     fn homeless(&self, path: &str) -> Place {
         let upper = path.to_ascii_uppercase();
         let documents =
-            ["README", "LICEN", "COPYING", "CHANGE", "NOTICE", "AUTHORS", "NEWS", "TODO"];
+            ["README", "LICEN", "COPYING", "CHANGE", "NOTICE", "AUTHORS", "NEWS", "HISTORY"];
         let folder = if documents.iter().any(|start| upper.starts_with(start)) {
             format!("usr/share/doc/{}", self.package)
         } else {
