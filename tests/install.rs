@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use bk::Console;
@@ -53,6 +53,15 @@ impl Journey {
         self.machine.run(&["apt-get", "-q", "update"]).unwrap();
     }
 
+    /// Neither lintian nor our own check finds an error in what was built.
+    fn check(&self) {
+        let debs = std::fs::read_dir(self.dir.path().join("debs")).unwrap();
+        let debs: Vec<PathBuf> = debs.map(|entry| entry.unwrap().path()).collect();
+        done(tool("bk-deb", self.dir.path()).arg("check").args(&debs));
+        let mut lintian = Command::new("lintian");
+        done(lintian.args(["--allow-root", "--fail-on", "error"]).args(&debs));
+    }
+
     /// In the machine, where apt reads it as a file.
     fn repo(&self) -> PathBuf {
         self.machine.path("srv/repo")
@@ -72,6 +81,7 @@ fn journey(words: &[&str], package: &str, script: &str, says: &str) {
     let journey = Journey::new();
     let before = files(&journey);
     journey.publish(words);
+    journey.check();
     journey.install(package);
     let said = journey.python(script);
     assert!(said.contains(says), "{package}: {said}");

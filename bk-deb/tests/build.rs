@@ -21,21 +21,10 @@ struct House {
 impl House {
     fn new() -> Self {
         let house = House { dir: tempfile::tempdir().unwrap() };
-        for name in ["wheels", "archive/dists/test/main/binary-amd64", "debs"] {
-            fs::create_dir_all(house.path(name)).unwrap();
+        for name in ["wheels", "debs"] {
+            fs::create_dir(house.path(name)).unwrap();
         }
-        let packages = "Package: dpkg\nVersion: 1.21.22\n\nPackage: libc6\nVersion: 2.36-9\n\n\
-                        Package: python3\nVersion: 3.11.2-1+b1\n\n\
-                        Package: python3-numpy\nVersion: 1:1.24.2-1\n";
-        let index = house.path("archive/dists/test/main/binary-amd64/Packages");
-        fs::write(&index, packages).unwrap();
-        let sum = common::output("sha256sum", &[index.to_str().unwrap()]);
-        let sum = sum.split(' ').next().unwrap();
-        let release = format!(
-            "Codename: test\nComponents: main\nSHA256:\n {sum} {} main/binary-amd64/Packages\n",
-            packages.len()
-        );
-        fs::write(house.path("archive/dists/test/InRelease"), release).unwrap();
+        common::archive(&house.path("archive"));
         house
     }
 

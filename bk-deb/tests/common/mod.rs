@@ -146,3 +146,21 @@ pub fn read(dir: &tempfile::TempDir, path: &str) -> String {
     let path = dir.path().join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
+
+/// An archive with the suite `test`: Python 3.11, and numpy with Debian's epoch.
+pub fn archive(dir: &Path) {
+    let packages = "Package: dpkg\nVersion: 1.21.22\n\nPackage: libc6\nVersion: 2.36-9\n\n\
+                    Package: python3\nVersion: 3.11.2-1+b1\n\n\
+                    Package: python3-numpy\nVersion: 1:1.24.2-1\n";
+    let suite = dir.join("dists/test");
+    let index = suite.join("main/binary-amd64/Packages");
+    std::fs::create_dir_all(index.parent().unwrap()).unwrap();
+    bk::file::write(&index, packages).unwrap();
+    let sum = output("sha256sum", &[index.to_str().unwrap()]);
+    let sum = sum.split(' ').next().unwrap();
+    let release = format!(
+        "Codename: test\nComponents: main\nSHA256:\n {sum} {} main/binary-amd64/Packages\n",
+        packages.len()
+    );
+    bk::file::write(&suite.join("InRelease"), release).unwrap();
+}
