@@ -1,5 +1,10 @@
 //! Wheels made for a test, and what to ask of the packages that come of them.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test file uses a part of it"
+)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! What the tests of all commands need: packages from dpkg-deb, a repository, an apt of its own.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
