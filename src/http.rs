@@ -207,8 +207,9 @@ fn modified_nanos(meta: &std::fs::Metadata) -> i128 {
     i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
 }
 
+/// What a client wants of a file (RFC 9110, 14.2).
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
+pub enum Range {
     /// Start and size.
     Part(u64, u64),
     /// Nothing of it is there.
@@ -217,7 +218,8 @@ enum Range {
     Ignored,
 }
 
-fn parse_range(text: &str, size: u64) -> Range {
+/// Reads a `Range` for a file of `size` bytes.
+pub fn parse_range(text: &str, size: u64) -> Range {
     let parse = || {
         let (first, last) = text.strip_prefix("bytes=")?.trim().split_once('-')?;
         let part = |start: u64, end: u64| match start < end.min(size) {

@@ -183,6 +183,7 @@ impl Server {
         F: Fn(Arc<C>, Request) -> R + Send + Sync + 'static,
         R: Future<Output = Response> + Send + 'static,
     {
+        crate::signal::keep_running();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = match self.reload {
