@@ -588,7 +588,8 @@ impl Work<'_> {
         }
 
         let mut body = response.into_body();
-        let (mut replayed, mut told) = (start, self.size);
+        let before = self.size;
+        let (mut replayed, mut told) = (start, before);
         loop {
             let frame = match tokio::time::timeout(STALL, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
@@ -597,8 +598,8 @@ impl Work<'_> {
                 Err(_) => return Err(self.broke("nothing came any more")),
             };
             let Ok(mut data) = frame.into_data() else { continue };
-            if replayed < self.size {
-                replayed += self.replay(&mut data, replayed)?;
+            if replayed < before {
+                replayed += self.replay(&mut data, replayed, before)?;
                 if data.is_empty() {
                     continue;
                 }
@@ -624,7 +625,7 @@ impl Work<'_> {
                 self.sender.send_modify(|progress| progress.readable = readable);
             }
         }
-        if replayed < self.size || total.is_some_and(|total| self.size < total) {
+        if replayed < before || total.is_some_and(|total| self.size < total) {
             return Err(self.broke("the transfer ended before the file"));
         }
         let hash: Hash = self.hasher.clone().finalize().into();
@@ -647,8 +648,8 @@ impl Work<'_> {
     }
 
     /// Compares what comes again with what came before.
-    fn replay(&self, data: &mut Bytes, at: u64) -> Result<u64, Stop> {
-        let most = usize::try_from(self.size - at).unwrap_or(usize::MAX).min(data.len());
+    fn replay(&self, data: &mut Bytes, at: u64, end: u64) -> Result<u64, Stop> {
+        let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(data.len());
         let again = data.split_to(most);
         let mut before = vec![0; most];
         let mut filled = 0;
