@@ -297,7 +297,10 @@ impl Fetcher {
                 Ok(phase) => phase,
                 Err(failure) => {
                     work.leave();
-                    fetcher.statistics.failed(&order.key, &failure.message);
+                    // Clients ask for much that need not be there.
+                    if failure.status != StatusCode::NOT_FOUND {
+                        fetcher.statistics.failed(&order.key, &failure.message);
+                    }
                     fetcher.console.info(&format!("'{}': {}", order.key, failure.message));
                     Phase::Failed(failure)
                 }

@@ -65,7 +65,8 @@ fn a_transfer_that_breaks_goes_on_within_the_same_answer() {
     server.gives(&format!("/x/{DEB}"), &bytes);
     let asked = archive.asked.lock().unwrap();
     let range = asked.iter().filter(|a| a.target.contains("pool/")).find_map(|a| a.header("range"));
-    let from: usize = range.unwrap().strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap();
+    let from: usize =
+        range.unwrap().strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap();
     assert!(from > 0 && from <= 1 << 20, "{from}");
 }
 
@@ -201,7 +202,9 @@ fn valid_answers_of_every_framing_are_taken() {
         archive.does(move |_, stream| {
             match how {
                 "chunked" => {
-                    drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
+                    drop(
+                        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                    );
                     for chunk in body.chunks(100_000) {
                         drop(write!(stream, "{:x};x=y\r\n", chunk.len()));
                         drop(stream.write_all(chunk));
@@ -230,7 +233,8 @@ fn valid_answers_of_every_framing_are_taken() {
         assert!(exists(&world.cache(&format!("x/{DEB}"))), "{how} was not kept");
         std::fs::remove_file(world.cache(&format!("x/{DEB}"))).unwrap();
         let hash = sha256(&bytes);
-        std::fs::remove_file(world.cache(&format!(".bk/sha256/{}/{}", &hash[..2], &hash[2..]))).unwrap();
+        std::fs::remove_file(world.cache(&format!(".bk/sha256/{}/{}", &hash[..2], &hash[2..])))
+            .unwrap();
         std::thread::sleep(Duration::from_millis(1100));
     }
 }
@@ -244,7 +248,8 @@ fn what_nothing_vouches_for_is_passed_on_and_not_kept() {
         archive.does(move |_, stream| {
             let head = match how {
                 "close" => "HTTP/1.1 200 OK\r\n\r\n".to_owned(),
-                _ => "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n".to_owned(),
+                _ => "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n"
+                    .to_owned(),
             };
             drop(stream.write_all(head.as_bytes()));
             drop(stream.write_all(b"12345"));
@@ -408,7 +413,8 @@ fn refusals_of_an_archive_are_told_and_not_remembered() {
     let server = world.serve(&[&format!("x={}", archive.url(""))], &[]);
     for (status, told) in [(404, 404), (403, 403), (429, 429), (503, 503), (500, 502), (426, 502)] {
         archive.does(move |_, stream| {
-            let head = format!("HTTP/1.1 {status} X\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
+            let head =
+                format!("HTTP/1.1 {status} X\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
             drop(stream.write_all(head.as_bytes()));
             Then::Next
         });
@@ -447,7 +453,8 @@ fn a_crash_loses_no_more_than_what_was_on_its_way() {
     let server = world.serve(&[&format!("x={}", archive.url(""))], &[]);
     server.gives(&format!("/x/{DEB}"), &bytes);
     let asked = archive.asked.lock().unwrap();
-    let range = asked.iter().find_map(|a| a.header("range")).expect("it was fetched from its start");
+    let range =
+        asked.iter().find_map(|a| a.header("range")).expect("it was fetched from its start");
     let from: usize = range[6..].trim_end_matches('-').parse().unwrap();
     assert!(from >= 1 << 20, "resumed from {from}");
 }

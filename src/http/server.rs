@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::FromRawFd;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -335,7 +336,10 @@ impl<N, F> Shared<N, F> {
     {
         let connection = Arc::new(connection);
         let shared = self.clone();
+        let asked = Arc::new(AtomicBool::new(false));
+        let first = asked.clone();
         let service = service_fn(move |request: Request| {
+            first.store(true, Ordering::Relaxed);
             let answer = (shared.handle)(connection.clone(), request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
@@ -348,12 +352,16 @@ impl<N, F> Shared<N, F> {
         let mut served = pin!(served);
         let mut stopping = end.stopping.clone();
         let mut stopped = pin!(stopping.changed());
-        let mut told = false;
+        let (mut stops, mut told) = (false, false);
         let ended = std::future::poll_fn(|poller| {
-            if !told && stopped.as_mut().poll(poller).is_ready() {
-                told = true;
-                served.as_mut().graceful_shutdown();
+            let ended = served.as_mut().poll(poller);
+            stops = stops || stopped.as_mut().poll(poller).is_ready();
+            // A client that has just been let in is owed an answer: its request is on its way.
+            if ended.is_ready() || told || !stops || !asked.load(Ordering::Relaxed) {
+                return ended;
             }
+            told = true;
+            served.as_mut().graceful_shutdown();
             served.as_mut().poll(poller)
         });
         if let Err(error) = ended.await {

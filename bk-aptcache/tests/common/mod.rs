@@ -160,7 +160,11 @@ fn talk(
 }
 
 /// What a right archive answers, with ranges and validators.
-pub fn serve(asked: &Asked, stream: &mut TcpStream, files: &Mutex<HashMap<String, Vec<u8>>>) -> Then {
+pub fn serve(
+    asked: &Asked,
+    stream: &mut TcpStream,
+    files: &Mutex<HashMap<String, Vec<u8>>>,
+) -> Then {
     let path = percent(asked.target.trim_start_matches('/'));
     let found = files.lock().unwrap().get(&path).cloned();
     let Some(bytes) = found else {
@@ -170,7 +174,10 @@ pub fn serve(asked: &Asked, stream: &mut TcpStream, files: &Mutex<HashMap<String
     };
     let tag = format!("\"{}\"", sha256(&bytes));
     if asked.header("if-none-match") == Some(&tag)
-        || asked.header("if-modified-since") == Some(MODIFIED) && asked.header("range").is_none() && !path.contains("InRelease") && !path.ends_with("Release")
+        || asked.header("if-modified-since") == Some(MODIFIED)
+            && asked.header("range").is_none()
+            && !path.contains("InRelease")
+            && !path.ends_with("Release")
     {
         drop(stream.write_all(b"HTTP/1.1 304 Not Modified\r\n\r\n"));
         return Then::Next;
@@ -183,7 +190,8 @@ pub fn serve(asked: &Asked, stream: &mut TcpStream, files: &Mutex<HashMap<String
     let common = format!("Last-Modified: {MODIFIED}\r\nETag: {tag}\r\nX-Junk: a\r\n");
     let (status, part) = match start {
         Some(start) => {
-            let range = format!("Content-Range: bytes {start}-{}/{}\r\n", bytes.len() - 1, bytes.len());
+            let range =
+                format!("Content-Range: bytes {start}-{}/{}\r\n", bytes.len() - 1, bytes.len());
             (format!("206 Partial Content\r\n{range}"), &bytes[start..])
         }
         None => ("200 OK\r\n".to_owned(), &bytes[..]),
