@@ -364,7 +364,7 @@ fn follow(transfer: Arc<Transfer>, start: u64, end: Option<u64>) -> Body {
 }
 
 /// What files of archives are. Compressed indexes are files, not encodings.
-fn content_type(path: &str) -> &'static str {
+pub fn content_type(path: &str) -> &'static str {
     let name = path.rsplit('/').next().unwrap_or(path);
     match name.rsplit_once('.').map_or(name, |(_, suffix)| suffix) {
         "deb" | "udeb" | "ddeb" => "application/vnd.debian.binary-package",

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -29,9 +28,6 @@ use crate::upstream::{Upstream, Upstreams};
 
 /// What may change and is no index was asked about less than so long ago: it is still so.
 const FRESH: Duration = Duration::from_secs(2);
-
-/// A package that no index knows is believed for so long not to be another one.
-const BELIEVED: Duration = Duration::from_secs(3600);
 
 /// What may be changed while the server runs.
 #[derive(Debug, Default)]
@@ -155,7 +151,7 @@ impl Cache {
         self.statistics.answered(answer.verdict, answer.bytes);
         if let Some(line) = line {
             let status = answer.response.status().as_u16();
-            self.log.line(connection.client.ip(), status, answer.verdict, answer.bytes, &line);
+            self.log(connection.client, status, answer.verdict, answer.bytes, &line);
         }
         answer.response
     }
@@ -189,6 +185,16 @@ impl Cache {
         let parts = !self.fetcher.is_poisoned(&key);
         let wish = Wish { method: request.method(), headers: request.headers(), parts };
         self.file(connection, &wish, upstream, &path, key).await
+    }
+
+    /// Whether requests are logged.
+    pub fn logs(&self) -> bool {
+        self.log.is_on()
+    }
+
+    /// Logs a request.
+    pub fn log(&self, client: SocketAddr, status: u16, verdict: Verdict, bytes: u64, line: &str) {
+        self.log.line(client.ip(), status, verdict, bytes, line);
     }
 
     fn refuse(&self, status: StatusCode, why: &str) -> Answer {
@@ -279,6 +285,8 @@ impl Cache {
             if let Some((suite, set)) = of {
                 self.suites.want(suite, set, &index, None);
             }
+            // Its name is its hash.
+            entry.is_right(self.suites.epoch());
             let path = index.path.as_deref().unwrap_or(&index.key);
             return answer::held(wish, path, &entry, Verdict::Hit).await;
         }
@@ -307,7 +315,8 @@ impl Cache {
     ) -> Answer {
         let epoch = self.suites.epoch();
         let entry = self.entries.get(&key);
-        if let Some(entry) = entry.as_ref().filter(|e| e.epoch.load(Ordering::Relaxed) == epoch) {
+        let now = self.entries.now();
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.is_sure(epoch, now)) {
             return answer::held(wish, path, entry, Verdict::Hit).await;
         }
         let expected = match entry {
@@ -318,13 +327,14 @@ impl Cache {
         let mut old = None;
         if let Some(entry) = entry {
             if expected.is_empty() {
-                if entry.asked_within(BELIEVED, self.entries.now()) {
+                entry.is_unknown(epoch);
+                if entry.is_sure(epoch, now) {
                     return answer::held(wish, path, &entry, Verdict::Hit).await;
                 }
                 since = Some(entry.modified);
                 old = Some(entry);
             } else if let Some(entry) = self.verified(&key, entry, &expected).await {
-                entry.epoch.store(epoch, Ordering::Relaxed);
+                entry.is_right(epoch);
                 return answer::held(wish, path, &entry, Verdict::Hit).await;
             }
         }

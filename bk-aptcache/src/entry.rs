@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bk::http::http_date;
 use bk::http::hyper::header::HeaderValue;
 
+use crate::answer::content_type;
 use crate::store::{Hash, Held, Store, USE, hex};
 
 /// How many files are kept open. A machine that installs a desktop asks for some thousands.
@@ -38,15 +39,45 @@ pub struct Entry {
     looked: AtomicU64,
     asked: AtomicU64,
     touched: AtomicU64,
-    /// The state of the indexes it was held against; see [`crate::suite::Suites::epoch`].
-    pub epoch: AtomicU64,
+    /// The state of the indexes in which it was found to be what they say, and in which it was found
+    /// that they do not know it; see [`crate::suite::Suites::epoch`].
+    right: AtomicU64,
+    unknown: AtomicU64,
+    /// The head of a plain answer, without its date.
+    plain: Vec<u8>,
 }
+
+/// A package that no index knows is believed for so long not to be another one.
+const UNKNOWN: Duration = Duration::from_secs(3600);
 
 impl Entry {
     /// Whether its archive was asked less than `time` ago whether it is still so.
     pub fn asked_within(&self, time: Duration, now: u64) -> bool {
         let asked = self.asked.load(Ordering::Relaxed);
         asked > 0 && now.saturating_sub(asked) < time.as_millis() as u64
+    }
+
+    /// Whether nobody need be asked: the indexes as they are vouch for it, or none knows it, and its
+    /// archive was asked lately.
+    pub fn is_sure(&self, epoch: u64, now: u64) -> bool {
+        self.right.load(Ordering::Relaxed) == epoch
+            || self.unknown.load(Ordering::Relaxed) == epoch && self.asked_within(UNKNOWN, now)
+    }
+
+    /// The indexes of this state vouch for it.
+    pub fn is_right(&self, epoch: u64) {
+        self.right.store(epoch, Ordering::Relaxed);
+    }
+
+    /// The indexes of this state do not know it.
+    pub fn is_unknown(&self, epoch: u64) {
+        self.unknown.store(epoch, Ordering::Relaxed);
+    }
+
+    /// The head of an answer with all of it.
+    pub fn head(&self) -> Vec<u8> {
+        let date = http_date(SystemTime::now());
+        [&self.plain, b"date: ".as_slice(), date.as_bytes(), b"\r\n\r\n"].concat()
     }
 
     /// Its archive said that it is still so.
@@ -110,6 +141,12 @@ impl Entries {
             None => format!("\"{:x}-{:x}\"", held.size, held.modified),
         };
         let value = |text: &str| HeaderValue::from_str(text).ok();
+        let plain = format!(
+            "HTTP/1.1 200 OK\r\nlast-modified: {last_modified}\r\naccept-ranges: bytes\r\nx-cache: HIT\r\n\
+             content-type: {}\r\netag: {tag}\r\ncontent-length: {}\r\n",
+            content_type(key),
+            held.size
+        );
         let entry = Arc::new(Entry {
             size: held.size,
             modified: held.modified,
@@ -120,7 +157,9 @@ impl Entries {
             looked: AtomicU64::new(now),
             asked: AtomicU64::new(if asked { now } else { 0 }),
             touched: AtomicU64::new(now),
-            epoch: AtomicU64::new(0),
+            right: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            plain: plain.into_bytes(),
             file: held.file,
         });
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);

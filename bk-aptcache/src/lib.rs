@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod detect;
 mod entry;
+mod front;
 mod gc;
 mod import;
 mod keyring;

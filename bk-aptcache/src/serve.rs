@@ -165,7 +165,10 @@ impl Args {
             Err(error) => told.error(&error.context("the old configuration stays")),
         });
         let (care, fastest) = (cache.clone(), self.fastest);
-        let (admit, answer) = (cache.clone(), cache.clone());
+        let (admit, answer, front) = (cache.clone(), cache.clone(), cache.clone());
+        let server = server.front(move |client, stream, stopping| {
+            crate::front::run(front.clone(), client, stream, stopping)
+        });
         let served = runtime.block_on(async move {
             tokio::spawn(look_after(care, rules, fastest, console));
             let connect =

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::FromRawFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context as Poller, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -100,17 +101,25 @@ where
     )
 }
 
-/// A server whose limits, TLS and connections are its owner's to say.
-pub struct Server {
+/// What answers a plain connection before hyper does: see [`Server::front`].
+type Front<C> = dyn Fn(Arc<C>, TcpStream, watch::Receiver<()>) -> Fronted + Send + Sync;
+
+/// A connection and what was read of it, for hyper; nothing, if it is done.
+type Fronted = Pin<Box<dyn Future<Output = Option<(TcpStream, Vec<u8>)>> + Send>>;
+
+/// A server whose limits, TLS and connections are its owner's to say. `C` is what the requests of
+/// one connection share.
+pub struct Server<C> {
     console: Console,
     limits: Limits,
     plain: Vec<TcpListener>,
     #[cfg(feature = "tls")]
     tls: Vec<(TcpListener, Arc<tokio_rustls::rustls::ServerConfig>)>,
     reload: Option<Box<dyn Fn() + Send>>,
+    front: Option<Box<Front<C>>>,
 }
 
-impl Server {
+impl<C: Send + Sync + 'static> Server<C> {
     /// A server that does not listen yet.
     pub fn new(console: &Console) -> Self {
         Server {
@@ -120,6 +129,7 @@ impl Server {
             #[cfg(feature = "tls")]
             tls: Vec::new(),
             reload: None,
+            front: None,
         }
     }
 
@@ -152,17 +162,32 @@ impl Server {
         self
     }
 
+    /// Lets `front` answer plain connections first. It gives a connection up to hyper with the bytes
+    /// it has read, or ends it; it is told when the server stops.
+    pub fn front<R>(
+        mut self,
+        front: impl Fn(Arc<C>, TcpStream, watch::Receiver<()>) -> R + Send + Sync + 'static,
+    ) -> Self
+    where
+        R: Future<Output = Option<(TcpStream, Vec<u8>)>> + Send + 'static,
+    {
+        let boxed = move |connection, stream, stop| -> Fronted {
+            Box::pin(front(connection, stream, stop))
+        };
+        self.front = Some(Box::new(boxed));
+        self
+    }
+
     /// Serves in a runtime of its own until SIGTERM or SIGINT, then ends what is in flight.
     ///
     /// `connect` makes what the requests of one connection share, or refuses the client; `handle`
     /// answers one request.
-    pub fn run<C, F, R>(
+    pub fn run<F, R>(
         self,
         connect: impl Fn(SocketAddr) -> Option<C> + Send + Sync + 'static,
         handle: F,
     ) -> Result<()>
     where
-        C: Send + Sync + 'static,
         F: Fn(Arc<C>, Request) -> R + Send + Sync + 'static,
         R: Future<Output = Response> + Send + 'static,
     {
@@ -174,13 +199,12 @@ impl Server {
     }
 
     /// The same in the runtime that is there.
-    pub async fn serve<C, F, R>(
+    pub async fn serve<F, R>(
         self,
         connect: impl Fn(SocketAddr) -> Option<C> + Send + Sync + 'static,
         handle: F,
     ) -> Result<()>
     where
-        C: Send + Sync + 'static,
         F: Fn(Arc<C>, Request) -> R + Send + Sync + 'static,
         R: Future<Output = Response> + Send + 'static,
     {
@@ -200,6 +224,7 @@ impl Server {
             console: self.console.clone(),
             limits: self.limits,
             clients: Mutex::default(),
+            front: self.front,
             connect,
             handle,
         });
@@ -217,9 +242,8 @@ impl Server {
         for (listener, config) in self.tls {
             accepting.push(accept(listener, Wrap::Tls(config.into()))?);
         }
-        let came = |signal: &mut Signal, poller: &mut std::task::Context<'_>| {
-            signal.poll_recv(poller).is_ready()
-        };
+        let came =
+            |signal: &mut Signal, poller: &mut Poller<'_>| signal.poll_recv(poller).is_ready();
         std::future::poll_fn(|poller| {
             while hangup.as_mut().is_some_and(|signal| came(signal, poller)) {
                 self.reload.iter().for_each(|reload| reload());
@@ -259,25 +283,28 @@ enum Wrap {
     Tls(tokio_rustls::TlsAcceptor),
 }
 
-struct Shared<N, F> {
+struct Shared<C, N, F> {
     console: Console,
     limits: Limits,
     /// How many connections each address has.
     clients: Mutex<HashMap<IpAddr, usize>>,
+    front: Option<Box<Front<C>>>,
     connect: N,
     handle: F,
 }
 
-impl<N, F> Shared<N, F> {
-    async fn accept<C, R>(
+impl<C, N, F> Shared<C, N, F>
+where
+    C: Send + Sync + 'static,
+    N: Fn(SocketAddr) -> Option<C> + Send + Sync + 'static,
+{
+    async fn accept<R>(
         self: Arc<Self>,
         listener: tokio::net::TcpListener,
         wrap: Wrap,
         slots: Arc<Semaphore>,
         end: End,
     ) where
-        C: Send + Sync + 'static,
-        N: Fn(SocketAddr) -> Option<C> + Send + Sync + 'static,
         F: Fn(Arc<C>, Request) -> R + Send + Sync + 'static,
         R: Future<Output = Response> + Send + 'static,
     {
@@ -304,37 +331,43 @@ impl<N, F> Shared<N, F> {
         }
     }
 
-    async fn talk<C, R>(self: &Arc<Self>, stream: TcpStream, wrap: Wrap, connection: C, end: &End)
+    async fn talk<R>(self: &Arc<Self>, stream: TcpStream, wrap: Wrap, connection: C, end: &End)
     where
-        C: Send + Sync + 'static,
-        N: Fn(SocketAddr) -> Option<C> + Send + Sync + 'static,
         F: Fn(Arc<C>, Request) -> R + Send + Sync + 'static,
         R: Future<Output = Response> + Send + 'static,
     {
         // Else the last part of a response waits for the acknowledgement of the one before.
         drop(stream.set_nodelay(true));
         match wrap {
-            Wrap::Plain => self.http(TokioIo::new(stream), connection, end).await,
+            Wrap::Plain => {
+                let (connection, mut front) = (Arc::new(connection), (stream, Vec::new()));
+                if let Some(answer) = &self.front {
+                    let rest = answer(connection.clone(), front.0, end.stopping.clone()).await;
+                    let Some(rest) = rest else { return };
+                    front = rest;
+                }
+                let stream = Read { first: front.1, at: 0, stream: front.0 };
+                self.http(TokioIo::new(stream), connection, end).await;
+            }
             #[cfg(feature = "tls")]
             Wrap::Tls(acceptor) => {
                 let hands = tokio::time::timeout(self.limits.head_time, acceptor.accept(stream));
                 match hands.await {
-                    Ok(Ok(stream)) => self.http(TokioIo::new(stream), connection, end).await,
+                    Ok(Ok(stream)) => {
+                        self.http(TokioIo::new(stream), Arc::new(connection), end).await;
+                    }
                     _ => self.console.debug("a client did not speak TLS"),
                 }
             }
         }
     }
 
-    async fn http<C, R, S>(self: &Arc<Self>, io: S, connection: C, end: &End)
+    async fn http<R, S>(self: &Arc<Self>, io: S, connection: Arc<C>, end: &End)
     where
-        C: Send + Sync + 'static,
-        N: Fn(SocketAddr) -> Option<C> + Send + Sync + 'static,
         F: Fn(Arc<C>, Request) -> R + Send + Sync + 'static,
         R: Future<Output = Response> + Send + 'static,
-        S: Read + Write + Unpin + Send + 'static,
+        S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
-        let connection = Arc::new(connection);
         let shared = self.clone();
         let asked = Arc::new(AtomicBool::new(false));
         let first = asked.clone();
@@ -370,6 +403,59 @@ impl<N, F> Shared<N, F> {
     }
 }
 
+/// A connection of which something was read already.
+struct Read {
+    first: Vec<u8>,
+    at: usize,
+    stream: TcpStream,
+}
+
+impl AsyncRead for Read {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        poller: &mut Poller<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.at < self.first.len() {
+            let size = buffer.remaining().min(self.first.len() - self.at);
+            buffer.put_slice(&self.first[self.at..self.at + size]);
+            self.at += size;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(poller, buffer)
+    }
+}
+
+impl AsyncWrite for Read {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        poller: &mut Poller<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(poller, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(poller)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(poller)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        poller: &mut Poller<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(poller, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
 /// A connection of an address, counted while it lives.
 struct Client<'a> {
     clients: &'a Mutex<HashMap<IpAddr, usize>>,
@@ -377,7 +463,7 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    fn enter<N, F>(shared: &'a Shared<N, F>, address: IpAddr) -> Option<Self> {
+    fn enter<C, N, F>(shared: &'a Shared<C, N, F>, address: IpAddr) -> Option<Self> {
         let mut clients = shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let count = clients.entry(address).or_default();
         if *count >= shared.limits.per_client {

@@ -1,6 +1,12 @@
 //! What the tests of all commands need: an archive that does what it is told, a cache in front of
 //! it, and clients that look at every byte.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::collections::HashMap;
 use std::fs;
