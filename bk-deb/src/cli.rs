@@ -7,7 +7,11 @@ use crate::build::Build;
 use crate::check::Check;
 use crate::contents::Contents;
 use crate::depends::Depends;
+use crate::diff::Diff;
+use crate::extract::Extract;
+use crate::foreign::Convert;
 use crate::info::Info;
+use crate::pack::Pack;
 use crate::version::Version;
 
 /// Python packages, and everything they need, as Debian packages
@@ -28,6 +32,10 @@ enum Command {
     Info(Info),
     Contents(Contents),
     Check(Check),
+    Extract(Extract),
+    Diff(Diff),
+    Pack(Pack),
+    Convert(Convert),
 }
 
 impl Tool for Cli {
@@ -48,6 +56,10 @@ impl Tool for Cli {
             Command::Info(command) => command.run(session),
             Command::Contents(command) => command.run(session),
             Command::Check(command) => command.run(session),
+            Command::Extract(command) => command.run(session),
+            Command::Diff(command) => command.run(session),
+            Command::Pack(command) => command.run(session),
+            Command::Convert(command) => command.run(session),
         }
     }
 }

@@ -6,7 +6,7 @@ pub mod copyright;
 pub mod description;
 pub mod docs;
 pub mod layout;
-mod libraries;
+pub(crate) mod libraries;
 mod lintian;
 mod numpy;
 mod plan;

@@ -16,11 +16,17 @@ pub mod convert;
 #[cfg(feature = "build")]
 mod depends;
 #[cfg(feature = "build")]
+mod diff;
+#[cfg(feature = "build")]
 pub mod distro;
 #[cfg(feature = "build")]
 pub mod elf;
 #[cfg(feature = "build")]
+mod extract;
+#[cfg(feature = "build")]
 pub mod fetch;
+#[cfg(feature = "build")]
+pub mod foreign;
 #[cfg(feature = "build")]
 pub mod graph;
 #[cfg(feature = "build")]
@@ -28,12 +34,18 @@ mod info;
 #[cfg(feature = "build")]
 pub mod mapping;
 #[cfg(feature = "build")]
+pub mod pack;
+#[cfg(feature = "build")]
 pub mod policy;
 #[cfg(feature = "build")]
 pub mod python;
 #[cfg(feature = "build")]
+mod record;
+#[cfg(feature = "build")]
 pub mod supply;
 #[cfg(feature = "build")]
 pub mod target;
+#[cfg(feature = "build")]
+pub mod tree;
 #[cfg(feature = "build")]
 mod version;
