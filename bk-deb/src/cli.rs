@@ -12,6 +12,7 @@ use crate::extract::Extract;
 use crate::foreign::Convert;
 use crate::info::Info;
 use crate::pack::Pack;
+use crate::plan::Plan;
 use crate::version::Version;
 
 /// Python packages, and everything they need, as Debian packages
@@ -35,6 +36,7 @@ enum Command {
     Extract(Extract),
     Diff(Diff),
     Pack(Pack),
+    Plan(Box<Plan>),
     Convert(Convert),
 }
 
@@ -43,6 +45,8 @@ impl Tool for Cli {
         Needs { program: "uv", package: "uv (from PyPI)", what_for: "to choose versions fast" },
         Needs { program: "python3", package: "python3", what_for: "to build wheels of sources" },
     ];
+
+    const SETTINGS: &'static [&'static str] = &["packages"];
 
     fn common(&self) -> &Common {
         &self.common
@@ -59,6 +63,7 @@ impl Tool for Cli {
             Command::Extract(command) => command.run(session),
             Command::Diff(command) => command.run(session),
             Command::Pack(command) => command.run(session),
+            Command::Plan(command) => command.run(session),
             Command::Convert(command) => command.run(session),
         }
     }

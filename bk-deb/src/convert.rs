@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use bk::file::AtomicFile;
 use bk::{Console, Context, Error, Result, display};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::layout::{Role, SITE};
@@ -35,7 +36,7 @@ use crate::python::record;
 use crate::python::wheel::{SIZE_LIMIT, Wheel};
 
 /// What was decided about a distribution before it is converted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Package {
     /// The binary package: `python3-flask`.
     pub name: String,
@@ -61,10 +62,18 @@ pub struct Package {
     pub source_url: Option<String>,
     /// Licence texts to use in place of those in the wheel: name and content.
     pub licenses: Vec<(String, String)>,
+    /// Who wrote it, where its metadata are not to be believed.
+    pub author_name: Option<String>,
+    /// The address of who wrote it.
+    pub author_email: Option<String>,
+    /// Its page, in place of that of its metadata.
+    pub homepage: Option<String>,
+    /// Patterns of files to leave out of this one.
+    pub exclude: Vec<String>,
 }
 
 /// How to convert.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// Of the package's members.
     pub compression: Compression,
@@ -196,6 +205,14 @@ impl<'a> Conversion<'a> {
         out: &'a Path,
     ) -> Result<Self> {
         let mtime = options.mtime.unwrap_or(wheel.newest.max(EARLIEST));
+        let metadata = &mut wheel.metadata;
+        if package.author_name.is_some() || package.author_email.is_some() {
+            metadata.author.clone_from(&package.author_name);
+            metadata.author_email.clone_from(&package.author_email);
+        }
+        if package.homepage.is_some() {
+            metadata.home_page.clone_from(&package.homepage);
+        }
         Ok(Conversion {
             wheel,
             file_name: path.file_name().map(display).unwrap_or_default(),

@@ -32,15 +32,23 @@ pub mod graph;
 #[cfg(feature = "build")]
 mod info;
 #[cfg(feature = "build")]
+mod made;
+#[cfg(feature = "build")]
 pub mod mapping;
 #[cfg(feature = "build")]
+pub mod overrides;
+#[cfg(feature = "build")]
 pub mod pack;
+#[cfg(feature = "build")]
+pub mod plan;
 #[cfg(feature = "build")]
 pub mod policy;
 #[cfg(feature = "build")]
 pub mod python;
 #[cfg(feature = "build")]
 mod record;
+#[cfg(feature = "build")]
+pub mod request;
 #[cfg(feature = "build")]
 pub mod supply;
 #[cfg(feature = "build")]

@@ -46,6 +46,8 @@ impl Plan {
     pub fn new(wheel: &mut Wheel, package: &Package, options: &Options) -> Result<Self> {
         let mut plan = Plan { warnings: wheel.oddities.clone(), ..Plan::default() };
         let exclude = globs(&options.exclude)?;
+        let own_exclude = globs(&package.exclude)?;
+        let mut excluded = 0;
         let dist_info = wheel.dist_info.clone();
         let layout = Layout {
             data: format!("{}.data", dist_info.trim_end_matches(".dist-info")),
@@ -71,10 +73,18 @@ impl Plan {
                 plan.notes.push(format!("'{path}' is left out, as asked for"));
                 continue;
             }
+            if own_exclude.is_match(&path) || own_exclude.is_match(&place.path) {
+                plan.notes.push(format!("'{path}' is left out, as asked for"));
+                excluded += 1;
+                continue;
+            }
             if plan.is_namespace(wheel, at, &place)? {
                 continue;
             }
             plan.add(place, Source::Member(at))?;
+        }
+        if excluded == 0 && !package.exclude.is_empty() {
+            plan.warnings.push("nothing in it is what was to be left out".into());
         }
         if compiled > 0 {
             plan.notes

@@ -6,6 +6,8 @@
     reason = "each test file uses a part of it"
 )]
 
+pub mod house;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
