@@ -9,8 +9,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::convert::{self, Built, Libraries};
+use crate::debian::compression::Compression;
 use crate::distro;
 use crate::fetch::Fetch;
+use crate::form::Forms;
 use crate::graph::Graph;
 use crate::made::{Made, stamp};
 use crate::plan::{self, Instruction};
@@ -49,6 +51,8 @@ pub struct Build {
     /// Of the plan only this package
     #[arg(long, value_name = "PACKAGE", requires = "plan")]
     only: Vec<String>,
+    #[command(flatten)]
+    forms: Forms,
 }
 
 /// A .deb that was written.
@@ -107,16 +111,26 @@ impl Record for Reused<'_> {
 
 impl Build {
     /// Runs the command.
-    pub fn run(self, session: &mut Session) -> Result<Status> {
+    pub fn run(mut self, session: &mut Session) -> Result<Status> {
+        self.forms.check()?;
         self.request.set_jobs();
         let cache = self.request.cache(session, &self.output)?;
         let overrides = self.request.overrides(session)?;
-        let (instructions, graph, mut failed) = match &self.plan {
-            Some(plan) => (plan::read(plan, &self.only)?, Graph::default(), false),
+        let (mut instructions, graph, roots, mut failed) = match &self.plan {
+            Some(plan) => {
+                let all = plan::read(plan, &self.only)?;
+                // Of a plan everything was asked for.
+                let roots = all.iter().map(|i| i.package.clone()).collect();
+                (all, Graph::default(), roots, false)
+            }
             None => {
+                self.request.whole |= self.forms.is_whole();
                 let resolved = self.request.resolve(session, &cache, &overrides)?;
                 let all = self.request.instructions(&resolved, &overrides, session.epoch)?;
-                (all, resolved.graph, resolved.failed)
+                let named = |i: &&Instruction| resolved.roots.iter().any(|n| n.as_ref() == i.name);
+                let roots: Vec<String> =
+                    all.iter().filter(named).map(|i| i.package.clone()).collect();
+                (all, resolved.graph, roots, resolved.failed)
             }
         };
         if self.dry_run {
@@ -128,8 +142,38 @@ impl Build {
                     depends: &instruction.spec.depends,
                 })?;
             }
+        } else if self.forms.instead() {
+            file::create_dir(&self.output)?;
+            let temporary = file::TempDir::new_in(&self.output)?;
+            let compression = instructions.first().map(|i| i.options.compression);
+            for instruction in &mut instructions {
+                // Read once, and gone.
+                instruction.options.compression = Compression::None;
+            }
+            let (built, good) =
+                self.make(&instructions, temporary.path(), &cache, false, session)?;
+            failed |= !good;
+            let reused = !graph.reused.is_empty();
+            self.forms.replace(&built, &roots, reused, &self.output, compression, session)?;
         } else {
-            failed |= !self.convert(&instructions, &cache, session)?;
+            let (built, good) =
+                self.make(&instructions, &self.output, &cache, cache.is_kept(), session)?;
+            failed |= !good;
+            for (instruction, built, unchanged) in &built {
+                if self.forms.add(instruction, built, session)? {
+                    continue;
+                }
+                session.out.record(&Deb {
+                    path: &built.path,
+                    package: &built.package,
+                    version: &built.version,
+                    architecture: &built.architecture,
+                    size: built.size,
+                    name: &instruction.name,
+                    python_version: &instruction.python_version,
+                    unchanged: *unchanged,
+                })?;
+            }
         }
         // What is used as it is has no path, so it is for readers of JSON alone.
         if session.out.format() == Format::Json {
@@ -140,22 +184,25 @@ impl Build {
         Ok(if failed { Status::Failed } else { Status::Done })
     }
 
-    /// Writes the packages; false if some could not be.
-    fn convert(
+    /// Writes the packages into `out`, with whether each was there already; false if some could not
+    /// be. `keep` tells whether they are to be found there the next time.
+    fn make<'a>(
         &self,
-        instructions: &[Instruction],
+        instructions: &'a [Instruction],
+        out: &Path,
         cache: &Cache,
-        session: &mut Session,
-    ) -> Result<bool> {
+        keep: bool,
+        session: &Session,
+    ) -> Result<(Vec<(&'a Instruction, Built, bool)>, bool)> {
         let console = session.console.clone();
-        file::create_dir(&self.output)?;
+        file::create_dir(out)?;
         let status = Path::new("/var/lib/dpkg/status");
         let about = |path: &Path| path.metadata().map(|m| stamp(&m)).unwrap_or_default();
         let made = Made {
-            folder: cache.is_kept().then(|| cache.folder().join("made")),
+            folder: keep.then(|| cache.folder().join("made")),
             program: std::env::current_exe().map(|path| about(&path)).unwrap_or_default(),
             libraries: about(status),
-            out: &self.output,
+            out,
         };
         let keys: Vec<Option<String>> = instructions.iter().map(|i| made.key(i)).collect();
         let there: Vec<Option<Built>> =
@@ -215,7 +262,7 @@ impl Build {
                 progress.step(&i.package);
                 let wheel = wheel.unwrap_or(Path::new(&i.wheel.url));
                 let libraries = &*libraries[&i.options.arch];
-                convert::convert(wheel, &i.spec, &i.options, libraries, &self.output, &console)
+                convert::convert(wheel, &i.spec, &i.options, libraries, out, &console)
                     .and_then(|built| {
                         if let Some(key) = &keys[at] {
                             made.put(key, &built)?;
@@ -226,19 +273,8 @@ impl Build {
             })
             .collect();
         drop(progress);
-        for (instruction, built, unchanged) in told(built, &console, &mut failed) {
-            session.out.record(&Deb {
-                path: &built.path,
-                package: &built.package,
-                version: &built.version,
-                architecture: &built.architecture,
-                size: built.size,
-                name: &instruction.name,
-                python_version: &instruction.python_version,
-                unchanged,
-            })?;
-        }
-        Ok(!failed)
+        let built = told(built, &console, &mut failed);
+        Ok((built, !failed))
     }
 }
 

@@ -223,17 +223,38 @@ impl Convert {
     }
 }
 
-/// Makes an .rpm of a .deb, in the folder `out`. `together` are the packages whose names mean the
-/// same there.
+/// Makes an .rpm of a .deb of Python's, in the folder `out`. `together` are the packages whose
+/// names mean the same there. Modules go where the systems that have rpm look for them.
 pub fn rpm_of(
     deb: &Path,
     out: &Path,
     together: &[String],
+    (major, minor): (u32, u32),
     epoch: Option<u64>,
     console: &Console,
 ) -> Result<Made> {
     let failed = || format!("cannot make an .rpm of '{}'", display(deb));
-    let parts = of_deb(deb).context(failed)?;
+    let mut parts = of_deb(deb).context(failed)?;
+    // Their Python is not built from /usr/lib/python3, and compiled modules of theirs may stay.
+    parts.files.remove("postinst");
+    parts.files.remove("prerm");
+    let native = parts.paragraph.get("Architecture") != Some("all");
+    let lib = if native { "lib64" } else { "lib" };
+    let site = format!("usr/{lib}/python{major}.{minor}/site-packages");
+    for (entry, _) in &mut parts.entries {
+        let moved = entry
+            .path
+            .strip_prefix(crate::convert::layout::SITE)
+            .map(|rest| format!("{site}{rest}"));
+        match moved {
+            Some(path) => entry.path = path,
+            None if entry.path == "usr/lib/python3" => {
+                entry.path = format!("usr/{lib}/python{major}.{minor}")
+            }
+            None => {}
+        }
+    }
+    parts.entries.retain(|(entry, _)| !entry.path.starts_with("usr/share/lintian"));
     rpm::write(&parts, out, Some(out), together, false, epoch, console).context(failed)
 }
 
@@ -290,7 +311,7 @@ impl Spool {
 }
 
 /// The parts of a .deb.
-fn of_deb(path: &Path) -> Result<Parts> {
+pub fn of_deb(path: &Path) -> Result<Parts> {
     let mut deb = Deb::open(path)?;
     let control = deb.control()?;
     let conffiles = control.files.get("conffiles").map(|c| String::from_utf8_lossy(c).into_owned());

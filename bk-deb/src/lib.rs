@@ -28,6 +28,8 @@ pub mod fetch;
 #[cfg(feature = "build")]
 pub mod foreign;
 #[cfg(feature = "build")]
+pub mod form;
+#[cfg(feature = "build")]
 pub mod graph;
 #[cfg(feature = "build")]
 mod info;

@@ -39,7 +39,7 @@ impl Record for Package<'_> {
     }
 }
 
-/// A file or folder that was written.
+/// A folder that was written.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Written<'a> {
@@ -48,16 +48,11 @@ pub(crate) enum Written<'a> {
         #[serde(serialize_with = "bk::record::path")]
         path: &'a Path,
     },
-    /// A file.
-    File {
-        #[serde(serialize_with = "bk::record::path")]
-        path: &'a Path,
-    },
 }
 
 impl Record for Written<'_> {
     fn line(&self) -> Cow<'_, [u8]> {
-        let (Written::Dir { path } | Written::File { path }) = self;
+        let Written::Dir { path } = self;
         path.as_os_str().as_bytes().into()
     }
 }

@@ -138,6 +138,9 @@ pub struct Request {
     /// How many packages are built at once; as many as there are processors if not given
     #[arg(short, long, value_name = "N", help_heading = "Cache and speed")]
     jobs: Option<usize>,
+    /// Whether what the distribution has is to be built all the same, as a form asks for.
+    #[arg(skip)]
+    pub(crate) whole: bool,
 }
 
 fn compression(text: &str) -> Result<Compression, String> {
@@ -202,7 +205,7 @@ impl Request {
     }
 
     fn reuse(&self) -> Reuse {
-        match (self.all, self.no_missing) {
+        match (self.all || self.whole, self.no_missing) {
             (true, _) => Reuse::Never,
             (_, true) => Reuse::Require,
             // What --no-present asks for is the default.

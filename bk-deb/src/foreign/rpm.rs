@@ -485,6 +485,12 @@ fn files(parts: &Parts, newest: u32, builder: &mut PackageBuilder) -> Result<()>
         let failed = || format!("cannot take in '{path}'");
         match &entry.kind {
             Kind::Dir if SHARED.contains(&entry.path.as_str()) || entry.path.is_empty() => {}
+            // Python's own.
+            Kind::Dir
+                if entry.path.contains("/python")
+                    && entry.path.matches('/').count() < 4
+                    && (entry.path.ends_with("/site-packages")
+                        || entry.path.matches('/').count() == 2) => {}
             Kind::Dir => {
                 let options = FileOptions::dir(&path).permissions(mode).user(user).group(group);
                 builder.with_dir_entry(options.modified_at(time)).context(failed)?;
