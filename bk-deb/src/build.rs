@@ -1,13 +1,14 @@
 //! `bk-deb build`: Python distributions and everything they need, as .debs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use bk::record::{Format, Record};
-use bk::{Context, Error, Result, Session, Status, file};
+use bk::{Console, Context, Result, Session, Status, file};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::clash;
 use crate::convert::{self, Built, Libraries};
 use crate::debian::compression::Compression;
 use crate::distro;
@@ -109,6 +110,9 @@ impl Record for Reused<'_> {
     }
 }
 
+/// A package that is there now, and whether it was there before, made of the same.
+type Done<'a> = (&'a Instruction, Built, bool);
+
 impl Build {
     /// Runs the command.
     pub fn run(mut self, session: &mut Session) -> Result<Status> {
@@ -150,14 +154,26 @@ impl Build {
                 // Read once, and gone.
                 instruction.options.compression = Compression::None;
             }
-            let (built, good) =
-                self.make(&instructions, temporary.path(), &cache, false, session)?;
+            let (built, good) = self.make(
+                &mut instructions,
+                temporary.path(),
+                &cache,
+                false,
+                &graph.reused,
+                session,
+            )?;
             failed |= !good;
             let reused = !graph.reused.is_empty();
             self.forms.replace(&built, &roots, reused, &self.output, compression, session)?;
         } else {
-            let (built, good) =
-                self.make(&instructions, &self.output, &cache, cache.is_kept(), session)?;
+            let (built, good) = self.make(
+                &mut instructions,
+                &self.output,
+                &cache,
+                cache.is_kept(),
+                &graph.reused,
+                session,
+            )?;
             failed |= !good;
             for (instruction, built, unchanged) in &built {
                 if self.forms.add(instruction, built, session)? {
@@ -188,19 +204,24 @@ impl Build {
     /// be. `keep` tells whether they are to be found there the next time.
     fn make<'a>(
         &self,
-        instructions: &'a [Instruction],
+        instructions: &'a mut [Instruction],
         out: &Path,
         cache: &Cache,
         keep: bool,
+        reused: &BTreeMap<String, String>,
         session: &Session,
-    ) -> Result<(Vec<(&'a Instruction, Built, bool)>, bool)> {
+    ) -> Result<(Vec<Done<'a>>, bool)> {
         let console = session.console.clone();
         file::create_dir(out)?;
         let status = Path::new("/var/lib/dpkg/status");
         let about = |path: &Path| path.metadata().map(|m| stamp(&m)).unwrap_or_default();
         let made = Made {
             folder: keep.then(|| cache.folder().join("made")),
-            program: std::env::current_exe().map(|path| about(&path)).unwrap_or_default(),
+            program: format!(
+                "{} {:?}",
+                std::env::current_exe().map(|path| about(&path)).unwrap_or_default(),
+                self.request.contents
+            ),
             libraries: about(status),
             out,
         };
@@ -208,59 +229,41 @@ impl Build {
         let there: Vec<Option<Built>> =
             keys.iter().map(|key| key.as_ref().and_then(|key| made.get(key))).collect();
 
-        // Wheels are looked for only where something is to be made, or to be held against others.
         let known: Option<Vec<String>> = keys.iter().cloned().collect();
         let apart = known.as_ref().is_some_and(|keys| made.are_apart(keys));
-        let fetch = Fetch::new(&console, false);
         let mut failed = false;
-        let wheel = |at: usize| -> Result<Option<PathBuf>> {
-            if apart && there[at].is_some() {
-                return Ok(None);
+        let mut wheels: Vec<Option<PathBuf>> = vec![None; instructions.len()];
+        // Where all are there and fit together, not even the wheels are looked at.
+        if !apart || there.iter().any(Option::is_none) {
+            let looked = told(look(instructions, cache, &console), &console, &mut failed);
+            let suite = instructions.first().map(|i| i.options.distribution.clone());
+            let contents = match suite {
+                Some(suite) => self.request.contents(&suite, cache, &console)?,
+                None => None,
+            };
+            clash::settle(&looked, instructions, contents.as_ref(), reused, &console)?;
+            for Looked { at, wheel, .. } in looked {
+                wheels[at] = Some(wheel);
             }
-            supply::get(&instructions[at].wheel, &fetch, cache.folder(), &console).map(Some)
-        };
-        // What is known of each before it is written: its wheel, and its paths.
-        type Looked<'a> = (&'a Instruction, Option<PathBuf>, Vec<String>);
-        let looked: Vec<Result<Looked<'_>>> = instructions
-            .par_iter()
-            .enumerate()
-            .map(|(at, i)| {
-                let wheel = wheel(at)?;
-                let paths = match &wheel {
-                    Some(path) if !apart => convert::installed_paths(path, &i.spec, &i.options)?,
-                    _ => Vec::new(),
-                };
-                Ok((i, wheel, paths))
-            })
-            .zip(instructions)
-            .map(|(looked, i): (Result<Looked<'_>>, _)| {
-                looked.context(|| format!("cannot build '{}'", i.name))
-            })
-            .collect();
-        let usable: Vec<Option<Option<PathBuf>>> =
-            looked.iter().map(|l| l.as_ref().ok().map(|(_, wheel, _)| wheel.clone())).collect();
-        let looked = told(looked, &console, &mut failed);
-        if !apart {
-            clashes(
-                &looked.iter().map(|(i, _, paths)| (*i, paths.as_slice())).collect::<Vec<_>>(),
-            )?;
             if let Some(keys) = known.filter(|_| !failed) {
                 made.note_apart(&keys)?;
             }
+        } else {
+            wheels = instructions.iter().map(|_| Some(PathBuf::new())).collect();
         }
+        let instructions: &'a [Instruction] = instructions;
         let libraries = libraries(instructions)?;
         let todo = there.iter().filter(|there| there.is_none()).count();
         let progress = console.progress("building", todo as u64);
-        let built: Vec<Result<(&Instruction, Built, bool)>> = instructions
+        let built: Vec<Result<Done<'_>>> = instructions
             .par_iter()
             .enumerate()
-            .filter_map(|(at, i)| Some((at, i, usable[at].as_ref()?.as_deref())))
+            .filter_map(|(at, i)| Some((at, i, wheels[at].as_deref()?)))
             .map(|(at, i, wheel)| {
                 if let Some(there) = &there[at] {
                     return Ok((i, there.clone(), true));
                 }
                 progress.step(&i.package);
-                let wheel = wheel.unwrap_or(Path::new(&i.wheel.url));
                 let libraries = &*libraries[&i.options.arch];
                 convert::convert(wheel, &i.spec, &i.options, libraries, out, &console)
                     .and_then(|built| {
@@ -278,6 +281,30 @@ impl Build {
     }
 }
 
+/// What is known of a package before it is written.
+pub struct Looked {
+    /// Its place among the instructions.
+    pub at: usize,
+    /// Its wheel.
+    pub wheel: PathBuf,
+    /// What it installs, without a slash in front.
+    pub paths: Vec<String>,
+}
+
+/// Gets the wheels and looks what is in them.
+pub fn look(instructions: &[Instruction], cache: &Cache, console: &Console) -> Vec<Result<Looked>> {
+    let fetch = Fetch::new(console, false);
+    let look = |(at, i): (usize, &Instruction)| -> Result<Looked> {
+        let wheel = supply::get(&i.wheel, &fetch, cache.folder(), console)?;
+        let paths = convert::installed_paths(&wheel, &i.spec, &i.options)?;
+        Ok(Looked { at, wheel, paths })
+    };
+    let named = |(at, i): (usize, &Instruction)| {
+        look((at, i)).context(|| format!("cannot build '{}'", i.name))
+    };
+    instructions.par_iter().enumerate().map(named).collect()
+}
+
 /// Where shared libraries come from, for each machine that is built for.
 fn libraries(instructions: &[Instruction]) -> Result<HashMap<String, Box<dyn Libraries>>> {
     let mut all = HashMap::new();
@@ -287,30 +314,4 @@ fn libraries(instructions: &[Instruction]) -> Result<HashMap<String, Box<dyn Lib
         }
     }
     Ok(all)
-}
-
-/// Two packages must not ship the same path: dpkg would refuse the second one.
-fn clashes(packages: &[(&Instruction, &[String])]) -> Result<()> {
-    let mut owners: HashMap<&str, &Instruction> = HashMap::new();
-    for (instruction, paths) in packages {
-        for path in *paths {
-            if let Some(other) = owners.insert(path, instruction) {
-                let shown = bk::sanitize(path);
-                let Instruction { package, name, .. } = instruction;
-                let module = path
-                    .strip_prefix(convert::layout::SITE)
-                    .and_then(|rest| rest.trim_start_matches('/').split(['/', '.']).next());
-                let remedy = match module {
-                    Some(module) => format!("--conflict-module '{name} -> {module}'"),
-                    None => format!("--exclude '{shown}'"),
-                };
-                return Err(Error::new(format!(
-                    "'{}' and '{package}' both have '/{shown}'",
-                    other.package
-                ))
-                .hint(format!("leave it out of one of them ({remedy}), or build one only")));
-            }
-        }
-    }
-    Ok(())
 }

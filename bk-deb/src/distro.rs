@@ -1,5 +1,6 @@
 //! The packages of the target suite: what is there already, and what it is called.
 
+pub mod contents;
 mod facts;
 pub mod shlibs;
 mod sources;

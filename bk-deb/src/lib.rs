@@ -8,6 +8,8 @@ mod build;
 #[cfg(feature = "build")]
 mod check;
 #[cfg(feature = "build")]
+mod clash;
+#[cfg(feature = "build")]
 pub mod cli;
 #[cfg(feature = "build")]
 mod contents;

@@ -10,6 +10,8 @@ use bk::{Context, Error, Result, Session, Status, display, sanitize};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::build::look;
+use crate::clash;
 use crate::convert::{Options, Package};
 use crate::debian::version::Version;
 use crate::fetch::{path_of, url_of};
@@ -17,7 +19,7 @@ use crate::graph::{Graph, Node};
 use crate::mapping::name;
 use crate::python::lock::File;
 use crate::python::tags;
-use crate::request::Request;
+use crate::request::{Request, told};
 use crate::supply::sha256;
 
 /// A line of a plan is one package with its licence texts, at most.
@@ -158,13 +160,18 @@ impl Plan {
         let resolved = self.request.resolve(session, &cache, &overrides)?;
         let mut all = self.request.instructions(&resolved, &overrides, session.epoch)?;
         all.iter_mut().try_for_each(Instruction::pin)?;
+        let mut failed = resolved.failed;
+        let console = session.console.clone();
+        let looked = told(look(&all, &cache, &console), &console, &mut failed);
+        let contents = self.request.contents(&resolved.distro.suite, &cache, &console)?;
+        clash::settle(&looked, &mut all, contents.as_ref(), &resolved.graph.reused, &console)?;
         match self.make {
             true => session.out.raw(makefile(&all, &self.output)?)?,
             false => {
                 all.iter().try_for_each(|i| session.out.raw([&i.line(), &b"\n"[..]].concat()))?
             }
         }
-        Ok(if resolved.failed { Status::Failed } else { Status::Done })
+        Ok(if failed { Status::Failed } else { Status::Done })
     }
 }
 

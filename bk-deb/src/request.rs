@@ -9,6 +9,7 @@ use pep508_rs::{PackageName, Requirement};
 
 use crate::convert::Options;
 use crate::debian::compression::Compression;
+use crate::distro::contents::{Contents, When};
 use crate::distro::{Distro, Selection};
 use crate::fetch::Fetch;
 use crate::graph::{Graph, Grower, Reuse, Rules};
@@ -41,6 +42,9 @@ pub struct Request {
     /// The archive that has the suite; what apt uses if not given
     #[arg(long, value_name = "URL", help_heading = "Target")]
     mirror: Option<String>,
+    /// Whether files that packages of the suite have are looked for among those to be built
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Target")]
+    pub(crate) contents: When,
     /// The version of Python, `3.11`; the suite's own if not given
     #[arg(long, value_name = "VERSION", help_heading = "Target")]
     python: Option<String>,
@@ -218,6 +222,24 @@ impl Request {
         self.wanted.is_empty() && self.requirement.is_empty()
     }
 
+    fn selection(&self) -> Selection {
+        let arch = self.arch.clone().unwrap_or_else(|| own_arch().to_owned());
+        Selection { suite: self.suite.clone(), mirror: self.mirror.clone(), arch }
+    }
+
+    /// The files of the suite's packages, where they are to be looked at.
+    pub fn contents(
+        &self,
+        suite: &str,
+        cache: &Cache,
+        console: &Console,
+    ) -> Result<Option<Contents>> {
+        let fetch = Fetch::new(console, false);
+        let folder = cache.folder().join("distro");
+        file::create_dir(&folder)?;
+        Contents::load(&self.selection(), suite, self.contents, &folder, &fetch, console)
+    }
+
     /// Chooses versions, gets the wheels, and finds out what depends on what.
     pub fn resolve(
         &self,
@@ -235,11 +257,9 @@ impl Request {
         }
         let folder = cache.folder();
         let fetch = Fetch::new(&console, false);
-        let arch = self.arch.clone().unwrap_or_else(|| own_arch().to_owned());
-        let (suite, mirror) = (self.suite.clone(), self.mirror.clone());
-        let selection = Selection { suite, mirror, arch: arch.clone() };
+        let selection = self.selection();
         let distro = Distro::load(&selection, &folder.join("distro"), &fetch, &console)?;
-        let target = Target::new(&distro, &arch, self.python.as_deref())?;
+        let target = Target::new(&distro, &selection.arch, self.python.as_deref())?;
         let supply = Supply {
             fetch: &fetch,
             target: &target,

@@ -494,3 +494,49 @@ fn a_project_says_in_its_configuration_what_differs_per_package() {
     fs::write(house.path("bk.yaml"), yaml.replace("section", "sektion")).unwrap();
     assert!(house.fails(&["app"], 2).contains("sektion"));
 }
+
+#[test]
+fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
+    let house = House::new();
+    let app = Wheel::new("app", "1.0", "py3-none-any")
+        .file("app.py", "x = 1\n")
+        .dist_info("entry_points.txt", "[console_scripts]\njupyter = app:main\n");
+    house.add(app, &["lib"]);
+    house
+        .add(Wheel::new("lib", "2.0", "py3-none-any").file("lib.py", "").file("moved.py", ""), &[]);
+    // As apt-ftparchive writes it; /usr/bin/jupyter really is jupyter-core's in Debian.
+    let suite = house.path("archive/dists/test");
+    let contents = "usr/bin/jupyter python/jupyter-core\n\
+                    usr/lib/python3/dist-packages/moved.py python/python3-app\n\
+                    usr/lib/python3/dist-packages/lib.py python/python3-lib\n";
+    fs::write(suite.join("main/Contents-amd64"), contents).unwrap();
+    let sum = common::output("sha256sum", &[suite.join("main/Contents-amd64").to_str().unwrap()]);
+    let release = fs::read_to_string(suite.join("InRelease")).unwrap();
+    let line = format!(" {} {} main/Contents-amd64\n", &sum[..64], contents.len());
+    fs::write(suite.join("InRelease"), release + &line).unwrap();
+
+    // Without the index nothing is known of it.
+    let paths = house.built(&["app"]);
+    assert_eq!(field(&house.path(&paths[0]), "Conflicts"), "");
+    let output = house.build(&["app", "--contents", "fetch"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(
+            "'python3-app' and the distribution's 'jupyter-core' both have '/usr/bin/jupyter'"
+        ) && said.contains("--exclude 'usr/bin/jupyter'"),
+        "{said}"
+    );
+    let (app, lib) = (house.path(&paths[0]), house.path(&paths[1]));
+    assert_eq!(field(&app, "Conflicts"), "jupyter-core");
+    assert_eq!(field(&lib, "Conflicts"), "");
+    assert_eq!(field(&lib, "Breaks"), "python3-app (<< 1.0-1)");
+    assert_eq!(field(&lib, "Replaces"), "python3-app (<< 1.0-1)");
+    // What was fetched once is looked into without being asked for.
+    house.built(&["app"]);
+    assert_eq!(field(&app, "Conflicts"), "jupyter-core");
+    house.built(&["app", "--contents", "never"]);
+    assert_eq!(field(&app, "Conflicts"), "");
+    house.built(&["app", "-x", "usr/bin/jupyter"]);
+    assert_eq!(field(&app, "Conflicts"), "");
+}

@@ -83,14 +83,16 @@ impl Plan {
             }
             plan.add(place, Source::Member(at))?;
         }
-        if excluded == 0 && !package.exclude.is_empty() {
-            plan.warnings.push("nothing in it is what was to be left out".into());
-        }
         if compiled > 0 {
             plan.notes
                 .push(format!("{compiled} compiled modules are left out; py3compile makes them"));
         }
-        plan.commands(wheel)?;
+        plan.commands(wheel, &[&exclude, &own_exclude])?;
+        let commands = wheel.entry_points.iter().map(|entry| format!("usr/bin/{}", entry.name));
+        excluded += commands.filter(|path| own_exclude.is_match(path)).count();
+        if excluded == 0 && !package.exclude.is_empty() {
+            plan.warnings.push("nothing in it is what was to be left out".into());
+        }
         let place = Place {
             path: format!("{SITE}/{dist_info}/INSTALLER"),
             role: Role::Library,
@@ -132,9 +134,13 @@ impl Plan {
     }
 
     /// The scripts of entry points, and manual pages for those that have none.
-    fn commands(&mut self, wheel: &Wheel) -> Result<()> {
+    fn commands(&mut self, wheel: &Wheel, exclude: &[&GlobSet]) -> Result<()> {
         for entry in &wheel.entry_points {
             let path = format!("usr/bin/{}", entry.name);
+            if exclude.iter().any(|set| set.is_match(&path)) {
+                self.notes.push(format!("the command '{}' is left out, as asked for", entry.name));
+                continue;
+            }
             if self.items.contains_key(&path) {
                 self.warnings.push(format!("the command '{}' is there twice", entry.name));
                 continue;

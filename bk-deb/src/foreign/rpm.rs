@@ -206,7 +206,7 @@ fn describe(metadata: &PackageMetadata, paragraph: &mut Paragraph) -> Result<()>
     let epoch = metadata.get_epoch().ok().filter(|epoch| *epoch > 0);
     let epoch = epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();
     // rpm's `^` is for what comes after a version, before the next (rpm-version(7)).
-    let version = metadata.get_version()?.replace('^', "+").replace('_', "+");
+    let version = metadata.get_version()?.replace(['^', '_'], "+");
     let release = metadata.get_release()?.replace('^', "+").replace(['_', '-'], ".");
     let version = format!("{epoch}{version}-{release}");
     Version::parse(&version)?;

@@ -16,12 +16,15 @@ use crate::tree::{self, Attributes, Content, Entry, Kind, safe};
 
 const FILE_LIMIT: u64 = 16 << 20;
 
+/// Finds the relations for the programs and libraries among files.
+pub type LibrariesOf<'a> = dyn Fn(&[(Entry, Content)]) -> Result<Vec<String>> + 'a;
+
 /// The architecture a package for `any` gets, and what its libraries need.
 pub struct Target<'a> {
     /// Of the machine it is for.
     pub arch: &'a str,
     /// Relations for its programs and libraries, from the files with their places.
-    pub libraries: &'a dyn Fn(&[(Entry, Content)]) -> Result<Vec<String>>,
+    pub libraries: &'a LibrariesOf<'a>,
 }
 
 /// The newest entry of a change log (Policy 4.4).
