@@ -150,8 +150,18 @@ const EARLIEST: u64 = 946_684_800;
 pub fn installed_paths(wheel: &Path, package: &Package, options: &Options) -> Result<Vec<String>> {
     let failed = || format!("cannot convert '{}'", display(wheel));
     let mut opened = Wheel::open(wheel, options.max_size)?;
-    let plan = Plan::new(&mut opened, package, options).context(failed)?;
+    let plan = Plan::new(&mut opened, package, options).map_err(remedied).context(failed)?;
     Ok(plan.items.into_keys().collect())
+}
+
+/// An error about a wheel's content, with what can be done where nothing better is known.
+fn remedied(error: Error) -> Error {
+    match error.hint_text() {
+        Some(_) => error,
+        None => {
+            error.hint("the wheel was changed, damaged or made badly; fetch it or make it anew")
+        }
+    }
 }
 
 /// Converts a wheel and writes the package into the folder `out`.
@@ -167,7 +177,7 @@ pub fn convert(
     let failed = || format!("cannot convert '{}'", display(wheel));
     let mut conversion =
         Conversion::new(wheel, &mut opened, package, options, out).context(failed)?;
-    let built = conversion.run(libraries).context(failed);
+    let built = conversion.run(libraries).map_err(remedied).context(failed);
     for warning in &conversion.warnings {
         console.warn(&format!("{}: {warning}", package.name));
     }
@@ -246,7 +256,8 @@ impl<'a> Conversion<'a> {
             .context(|| format!("cannot write into '{}'", display(self.out)))?;
         let mut builder = Builder::new(scratch, self.options.compression, self.mtime)?;
         for (path, item) in &plan.items {
-            self.write(&mut builder, path, item)?;
+            self.write(&mut builder, path, item)
+                .context(|| format!("cannot make '/{}' of it", bk::sanitize(path)))?;
         }
         self.write_record(&mut builder)?;
         self.needs.without_libc().for_each(|path| self.overrides.without_libc(path));

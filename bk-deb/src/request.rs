@@ -133,6 +133,10 @@ pub struct Request {
     #[arg(long, help_heading = "Packages")]
     no_strip: bool,
 
+    /// What a wheel may unpack to: bytes, or with K, M or G
+    #[arg(long, value_name = "SIZE", default_value = "16G", value_parser = size)]
+    #[arg(help_heading = "Cache and speed")]
+    max_size: u64,
     /// Where fetched and built wheels are kept
     #[arg(long, value_name = "DIR", help_heading = "Cache and speed")]
     cache: Option<PathBuf>,
@@ -145,6 +149,18 @@ pub struct Request {
     /// Whether what the distribution has is to be built all the same, as a form asks for.
     #[arg(skip)]
     pub(crate) whole: bool,
+}
+
+/// `500M`: powers of 1024, as ls(1) and dd(1) have them.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(*unit)?, shift)));
+    let (digits, shift) = unit.unwrap_or((text, &0));
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|n| n.checked_mul(1 << shift))
+        .filter(|n| *n > 0)
+        .ok_or_else(|| format!("'{}' is no size, as 500M is", bk::sanitize(text)))
 }
 
 fn compression(text: &str) -> Result<Compression, String> {
@@ -265,6 +281,7 @@ impl Request {
             target: &target,
             folder,
             hashes: &wish.hashes,
+            max_size: self.max_size,
             console: &console,
         };
 
@@ -464,6 +481,7 @@ impl Request {
             arch: target.arch.clone(),
             distribution: target.suite.clone(),
             strip: !self.no_strip,
+            max_size: self.max_size,
             ..Options::default()
         })
     }

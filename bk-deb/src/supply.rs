@@ -13,7 +13,7 @@ use crate::graph::Loaded;
 use crate::python::lock::{self, File, Locked};
 use crate::python::requirement::{Wanted, requirement};
 use crate::python::source;
-use crate::python::wheel::{SIZE_LIMIT, Wheel};
+use crate::python::wheel::Wheel;
 use crate::target::Target;
 
 /// Where wheels come from and are kept.
@@ -26,6 +26,8 @@ pub struct Supply<'a> {
     pub folder: &'a Path,
     /// The SHA-256 sums that files may have, where the user said so.
     pub hashes: &'a HashMap<PackageName, Vec<String>>,
+    /// What a wheel may unpack to, in bytes.
+    pub max_size: u64,
     /// For what is being done.
     pub console: &'a Console,
 }
@@ -113,7 +115,7 @@ impl Supply<'_> {
     }
 
     fn root_of(&self, wheel: &Path, extras: &[ExtraName]) -> Result<Root> {
-        let opened = Wheel::open(wheel, SIZE_LIMIT)?;
+        let opened = Wheel::open(wheel, self.max_size)?;
         let failed = || format!("cannot use the wheel '{}'", display(wheel));
         let name: PackageName = opened.metadata.name.parse().context(failed)?;
         let version = opened.metadata.version.parse().context(failed)?;
@@ -144,7 +146,7 @@ impl Supply<'_> {
             }
             None => self.source_wheel(locked)?,
         };
-        let opened = Wheel::open(&wheel, SIZE_LIMIT)?;
+        let opened = Wheel::open(&wheel, self.max_size)?;
         let metadata = &opened.metadata;
         let python = format!("{}.0", self.target.python_version());
         if let Some(required) = &metadata.requires_python {
