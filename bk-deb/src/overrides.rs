@@ -141,7 +141,9 @@ impl Overrides {
 }
 
 fn distribution(name: &str) -> Result<PackageName> {
-    name.parse().map_err(|_| {
+    // An empty one is a name to pep508_rs.
+    let parsed = if name.is_empty() { None } else { name.parse().ok() };
+    parsed.ok_or_else(|| {
         Error::new(format!("'{}' is no name of a distribution", sanitize(name)))
             .status(Status::Usage)
     })

@@ -482,7 +482,6 @@ impl Request {
             distribution: target.suite.clone(),
             strip: !self.no_strip,
             max_size: self.max_size,
-            ..Options::default()
         })
     }
 

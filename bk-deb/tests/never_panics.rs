@@ -64,10 +64,10 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     ]);
     let byte = prop_oneof![special.clone(), any::<u8>()];
     let one = prop_oneof![
-        6 => (at.clone(), byte.clone()).prop_map(|(at, byte)| Change::Set(at, byte)),
-        1 => at.clone().prop_map(Change::Cut),
-        2 => (at.clone(), prop::collection::vec(byte, 1..8)).prop_map(|(at, b)| Change::Insert(at, b)),
-        1 => (at.clone(), 1..64usize).prop_map(|(at, n)| Change::Repeat(at, n)),
+        6 => (at, byte.clone()).prop_map(|(at, byte)| Change::Set(at, byte)),
+        1 => at.prop_map(Change::Cut),
+        2 => (at, prop::collection::vec(byte, 1..8)).prop_map(|(at, b)| Change::Insert(at, b)),
+        1 => (at, 1..64usize).prop_map(|(at, n)| Change::Repeat(at, n)),
     ];
     prop::collection::vec(one, 1..6)
 }

@@ -14,8 +14,11 @@ use bk_deb::{debian::compression, mapping, tree};
 /// What is read of a stream that could go on for long.
 const LIMIT: u64 = 1 << 20;
 
+/// Takes any bytes, and survives them.
+type Parser = fn(&[u8]);
+
 /// By name.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Parser)] = &[
     ("metadata", metadata),
     ("record", record),
     ("wheel_name", wheel_name),
