@@ -18,12 +18,23 @@ pub(super) fn own_suite() -> Option<String> {
 /// The package indexes of a suite, its updates and its security updates that apt has fetched,
 /// sorted.
 pub(super) fn apt_lists(suite: &str, arch: &str) -> Vec<PathBuf> {
+    // HOST_PATH_dists_SUITE_COMPONENT_binary-ARCH_Packages[.lz4]
+    lists(suite, &format!("_binary-{arch}_Packages"))
+}
+
+/// The Contents indexes that apt has fetched for apt-file(1), sorted.
+pub(super) fn contents_lists(suite: &str, arch: &str) -> Vec<PathBuf> {
+    // HOST_PATH_dists_SUITE_COMPONENT_Contents-ARCH[.lz4]
+    let mut all = lists(suite, &format!("_Contents-{arch}"));
+    all.extend(lists(suite, "_Contents-all"));
+    all
+}
+
+fn lists(suite: &str, index: &str) -> Vec<PathBuf> {
     let belongs = |name: &str| {
-        // HOST_PATH_dists_SUITE_COMPONENT_binary-ARCH_Packages[.lz4]
         let (_, rest) = name.split_once("_dists_")?;
         let (dist, rest) = rest.split_once('_')?;
-        let index = format!("_binary-{arch}_Packages");
-        let (_, end) = rest.split_at_checked(rest.find(&index)? + index.len())?;
+        let (_, end) = rest.split_at_checked(rest.find(index)? + index.len())?;
         let ours =
             dist == suite || dist.strip_prefix(suite).is_some_and(|rest| rest.starts_with('-'));
         (ours && !dist.contains("backports") && (end.is_empty() || end.starts_with('.')))
