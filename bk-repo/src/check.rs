@@ -11,7 +11,7 @@ use bk_deb::debian::control::{field, paragraphs};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::archive::commit::{self, Commit, Suite};
+use crate::archive::commit::{self, Commit, Suite, holds_packages};
 use crate::archive::index::by_hash;
 use crate::archive::manifest::Key;
 use crate::archive::repository::{KEYS, Repository, public_keys};
@@ -178,7 +178,7 @@ impl Checker<'_> {
             }
         }
         for (index, state) in &suite.indexes {
-            if let Err(error) = self.index(state) {
+            if let Err(error) = self.index(index, state) {
                 self.problem(&path(index), error.to_string());
             }
         }
@@ -186,7 +186,7 @@ impl Checker<'_> {
     }
 
     /// Reads an index from its chunks, and notes what it says of the pool.
-    fn index(&mut self, state: &crate::archive::commit::Index) -> Result<()> {
+    fn index(&mut self, path: &str, state: &crate::archive::commit::Index) -> Result<()> {
         let manifest = self.repository.manifest(state)?;
         for part in &manifest.chunks {
             let object = self.repository.object(&part.id)?;
@@ -198,6 +198,9 @@ impl Checker<'_> {
                 .read_to_end(&mut gzip)?;
             if gzip != text {
                 return Err(bk::Error::new(format!("its chunk '{}' is damaged", part.id)));
+            }
+            if !holds_packages(path) {
+                continue;
             }
             for stanza in paragraphs(&text) {
                 self.pool.extend(pool_files(stanza)?);
