@@ -9,7 +9,7 @@ use bk_deb::debian::control::field;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::archive::commit::{Commit, Intent, Settings};
+use crate::archive::commit::{self, Commit, Intent, Settings};
 use crate::archive::manifest::Key;
 use crate::archive::repository::{Change, Repository};
 use crate::command::{self, Writing, check_word};
@@ -240,15 +240,17 @@ fn choose(
             .files
             .iter()
             .find(|file| files.get(&file.key).is_some_and(|known| *known != file.sha256));
+        let mut orphans = Vec::new();
         let taken = match taken {
             Some(file) => Some(file),
-            None => first_taken(repository.store(), &package.files)?,
+            None => first_taken(repository, head, &package.files, &mut orphans)?,
         };
         if let Some(file) = taken {
             let what = format!("'{}' is taken by a file with other content", file.key);
             failed(raise(Error::new(what)).context(context()));
             continue;
         }
+        change.orphans.extend(orphans);
         files.extend(package.files.iter().map(|f| (f.key.clone(), f.sha256.clone())));
         let mut indexes = Vec::new();
         for index in &package.indexes {
@@ -260,6 +262,10 @@ fn choose(
             let edits = change.edits.entry((input.suite.clone(), index.clone())).or_default();
             edits.insert(package.key.clone(), Some(package.stanza.clone()));
             indexes.push(index.clone());
+        }
+        if package.indexes.is_empty() {
+            // Notes on a build go with the packages of the same change.
+            change.pool.extend(package.files.iter().filter_map(PoolFile::to_place));
         }
         if !indexes.is_empty() {
             change.pool.extend(package.files.iter().filter_map(PoolFile::to_place));
@@ -306,15 +312,55 @@ fn published(
     Ok(there)
 }
 
-/// The first of the files whose name in the pool has other content.
-fn first_taken<'a>(store: &dyn Store, files: &'a [PoolFile]) -> Result<Option<&'a PoolFile>> {
+/// The first of the files whose name in the pool has other content. What a command left there that
+/// was killed before it could publish it takes no name: its names are added to `orphans`.
+fn first_taken<'a>(
+    repository: &Repository,
+    head: Option<&Commit>,
+    files: &'a [PoolFile],
+    orphans: &mut Vec<String>,
+) -> Result<Option<&'a PoolFile>> {
+    let store = repository.store();
     for file in files {
         let Some(size) = store.size(&file.key)? else { continue };
-        if size != file.size || hash(store, &file.key)? != file.sha256 {
+        if size == file.size && hash(store, &file.key)? == file.sha256 {
+            continue;
+        }
+        if was_published(store, head.map_or(0, |head| head.number), &file.key)? {
             return Ok(Some(file));
         }
+        orphans.push(file.key.clone());
     }
     Ok(None)
+}
+
+/// Whether the log knows of a package that brought a file of the pool. Caches may have such a file
+/// for ever, whatever became of the package.
+fn was_published(store: &dyn Store, last: u64, key: &str) -> Result<bool> {
+    let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+    let source = folder.rsplit('/').next().unwrap_or_default();
+    let binary = ["deb", "udeb", "ddeb"].contains(&extension(Path::new(name)));
+    let brought = |package: &Key| {
+        let Key { name: package, version, architecture } = package;
+        if !binary {
+            // A part of a source package may have come with any version of it.
+            return package == source;
+        }
+        let version = version.split_once(':').map_or(version.as_str(), |(_, version)| version);
+        name.rsplit_once('.')
+            .is_some_and(|(stem, _)| stem == format!("{package}_{version}_{architecture}"))
+    };
+    for number in (1..=last).rev() {
+        let intents = commit::read(store, number)?.map(|commit| commit.intents).unwrap_or_default();
+        let found = intents.iter().any(|intent| match intent {
+            Intent::Add { package, .. } | Intent::Copy { package, .. } => brought(package),
+            _ => false,
+        });
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn hash(store: &dyn Store, key: &str) -> Result<String> {

@@ -28,6 +28,7 @@ pub mod page;
 pub mod query;
 pub mod record;
 pub mod remove;
+pub mod repair;
 pub mod rollback;
 pub mod serve;
 pub mod sign;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bk::record::Record;
 use bk::{Context, Error, Result, Session, Status, display};
 
+use crate::archive::commit;
 use crate::archive::repository::Repository;
 use crate::command::{self, Writing, check_word};
 use crate::state::{self, Snapshot};
@@ -109,7 +110,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
             .hint("give the snapshot another name")
             .status(Status::Usage));
     }
-    let (suite, commit) = match args.suite.as_deref().and_then(|text| text.split_once('@')) {
+    let (suite, number) = match args.suite.as_deref().and_then(|text| text.split_once('@')) {
         Some((suite, number)) => {
             state::resolve(&repository, &head, &format!("{suite}@{number}"))?;
             (suite.to_owned(), number.parse().unwrap_or_default())
@@ -117,9 +118,8 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         None => (command::suite(&head, args.suite.as_deref())?, head.number),
     };
     let time = command::now(session);
-    let snapshot = Snapshot { name: name.clone(), suite, commit, time };
-    let mut text = serde_json::to_vec(&snapshot)?;
-    text.push(b'\n');
+    let snapshot = Snapshot { name: name.clone(), suite, commit: number, time };
+    let text = commit::seal(&serde_json::to_vec(&snapshot)?);
     let taken = match args.writing.dry_run {
         true => known.is_some(),
         false => !store.create(&state::key(&name), &text)?,

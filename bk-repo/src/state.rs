@@ -42,8 +42,8 @@ pub fn snapshots(store: &dyn Store) -> Result<Vec<Snapshot>> {
 /// A snapshot, if there is one of that name.
 pub fn snapshot(store: &dyn Store, name: &str) -> Result<Option<Snapshot>> {
     let Some(bytes) = store.read(&key(name))? else { return Ok(None) };
-    let snapshot = serde_json::from_slice(&bytes);
-    snapshot.context(|| format!("the snapshot '{name}' is damaged")).map(Some)
+    let parse = || -> Result<Snapshot> { Ok(serde_json::from_slice(commit::unseal(&bytes)?)?) };
+    parse().context(|| format!("the snapshot '{name}' is damaged")).map(Some)
 }
 
 /// The snapshot a text names, if it can be a name.

@@ -39,7 +39,12 @@ fn what_is_in_packages_is_what_apt_ftparchive_and_apt_file_say() {
     assert_eq!(world.bk(&["contents", "repo"]).ok(), "", "nothing changed");
     let oracle = parse(&run(&world.repo(), "apt-ftparchive", &["contents", "pool"]));
     assert_eq!(oracle.len(), 3);
-    assert_eq!(contents(&world, "Contents-amd64"), oracle);
+    // Debian's have the section before the name; apt-ftparchive leaves it out here.
+    let ours = contents(&world, "Contents-amd64");
+    assert_eq!(ours["usr/share/doc/a/README"], "net/a");
+    let bare = |who: &String| who.rsplit('/').next().unwrap().to_owned();
+    let ours: BTreeMap<_, _> = ours.iter().map(|(name, who)| (name.clone(), bare(who))).collect();
+    assert_eq!(ours, oracle);
     assert_eq!(world.bk(&["check", "repo"]).ok(), "");
     let apt = world.apt_file();
     apt.update(&[]);

@@ -158,7 +158,8 @@ fn expressions_find_what_aptlys_find() {
         let mut expected: Vec<&str> = expected.stdout.lines().collect();
         let found = world.bk(&["list", "repo", query]).ok();
         let mut found: Vec<&str> = found.lines().collect();
-        (expected.sort_unstable(), found.sort_unstable());
+        expected.sort_unstable();
+        found.sort_unstable();
         assert_eq!(found, expected, "{query}");
         hits += usize::from(!found.is_empty());
     }

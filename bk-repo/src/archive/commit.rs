@@ -252,11 +252,27 @@ fn hint() -> String {
     format!("{PRIVATE}/head")
 }
 
+/// A line of text, and below it its SHA-256: nothing else says whether it is still what was written.
+pub fn seal(text: &[u8]) -> Vec<u8> {
+    [text, b"\n", super::chunk::id(text).as_bytes(), b"\n"].concat()
+}
+
+/// The line above its hash.
+pub fn unseal(bytes: &[u8]) -> Result<&[u8]> {
+    let damaged = || Error::new("it is not what was written").hint("'bk-repo check' tells more");
+    // 64 digits and a newline each.
+    let (text, hash) = bytes.split_at_checked(bytes.len().wrapping_sub(66)).ok_or_else(damaged)?;
+    match hash == format!("\n{}\n", super::chunk::id(text)).as_bytes() {
+        true => Ok(text),
+        false => Err(damaged()),
+    }
+}
+
 /// Reads a commit, if it is there.
 pub fn read(store: &dyn Store, number: u64) -> Result<Option<Commit>> {
     let Some(bytes) = store.read(&key(number))? else { return Ok(None) };
     let parse = || -> Result<Commit> {
-        let commit: Commit = serde_json::from_slice(&bytes)?;
+        let commit: Commit = serde_json::from_slice(unseal(&bytes)?)?;
         match (commit.version, commit.number == number) {
             (VERSION, true) => Ok(commit),
             (VERSION, false) => Err(Error::new("it says that it is another one")),
@@ -288,8 +304,7 @@ pub fn head(store: &dyn Store) -> Result<u64> {
 /// Writes a commit; says false where another has this number.
 pub fn create(store: &dyn Store, commit: &Commit) -> Result<bool> {
     let commit = Commit { version: VERSION, ..commit.clone() };
-    let mut text = serde_json::to_vec(&commit)?;
-    text.push(b'\n');
+    let text = seal(&serde_json::to_vec(&commit)?);
     let created = store.create(&key(commit.number), &text)?;
     if created {
         // Without it the head is found a little later.

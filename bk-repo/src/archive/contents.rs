@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::Path;
 
 use bk::{Context, Error, Result};
 use bk_deb::debian::control::{field, paragraphs};
@@ -15,7 +16,7 @@ use super::commit::Suite;
 use super::repository::Repository;
 use crate::check::pool_files;
 use crate::record::component;
-use crate::store::{PRIVATE, Store};
+use crate::store::{PRIVATE, Staged, Store};
 
 /// What the names of one package's files may have together: the largest packages of Debian 12 have
 /// some 10 MiB.
@@ -35,12 +36,19 @@ pub fn path(index: &str) -> Option<String> {
 }
 
 /// The names of the files in a package, a line each, read from the pool if need be.
-fn names(store: &dyn Store, file: &str, sha256: &str) -> Result<Vec<u8>> {
+///
+/// The second value waits for its place where they were.
+fn names(
+    store: &dyn Store,
+    file: &str,
+    sha256: &str,
+    scratch: &Path,
+) -> Result<(Vec<u8>, Option<Staged>)> {
     let key = key(sha256);
     if let Some(packed) = store.read(&key)?
         && let Ok(names) = unpack(&packed)
     {
-        return Ok(names);
+        return Ok((names, None));
     }
     let missing = || Error::new(format!("'{file}' is missing"));
     let mut package = Deb::read(store.open(file)?.ok_or_else(missing)?)
@@ -68,12 +76,22 @@ fn names(store: &dyn Store, file: &str, sha256: &str) -> Result<Vec<u8>> {
         })
     };
     read().context(|| format!("cannot read '{file}'"))?;
-    // One that another wrote meanwhile is the same.
-    store.note(&key, &zstd::bulk::compress(&names, 3)?)?;
-    Ok(names)
+    // A package is in several indexes, and these are read at the same time.
+    let mut staged = tempfile::Builder::new().tempfile_in(scratch)?;
+    std::io::Write::write_all(&mut staged, &pack(&names)?)?;
+    let (_, path) = staged.keep()?;
+    Ok((names, Some(Staged { key, path })))
 }
 
-fn unpack(packed: &[u8]) -> Result<Vec<u8>> {
+fn pack(names: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
+    encoder.include_checksum(true)?;
+    std::io::Write::write_all(&mut encoder, names)?;
+    Ok(encoder.finish()?)
+}
+
+/// The names as they were kept.
+pub fn unpack(packed: &[u8]) -> Result<Vec<u8>> {
     let mut names = Vec::new();
     zstd::Decoder::new(packed)?.take(LIMIT).read_to_end(&mut names)?;
     Ok(names)
@@ -99,10 +117,13 @@ pub fn texts(repository: &Repository, suite: &Suite) -> Result<BTreeMap<String, 
             }
         }
         let store = repository.store();
-        let lists: Vec<Vec<u8>> = packages
+        let scratch = store.scratch()?;
+        let read: Vec<(Vec<u8>, Option<Staged>)> = packages
             .par_iter()
-            .map(|(_, file, sha256)| names(store, file, sha256))
+            .map(|(_, file, sha256)| names(store, file, sha256, scratch.path()))
             .collect::<Result<_>>()?;
+        let (lists, staged): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+        store.place(staged.into_iter().flatten().collect())?;
         let mut having: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
         for ((qualified, _, _), names) in packages.iter().zip(&lists) {
             for name in names.split(|&b| b == b'\n').filter(|name| !name.is_empty()) {

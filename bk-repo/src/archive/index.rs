@@ -34,8 +34,6 @@ pub fn suffixes(path: &str) -> &'static [&'static str] {
     match path.rsplit('/').next().unwrap_or_default() {
         // apt reads it as it is.
         "Index" => &[""],
-        // Nobody fetches these plain, and they are large.
-        name if name.starts_with("Contents-") => &[".gz", ".xz", ".zst"],
         _ => &SUFFIXES,
     }
 }

@@ -39,6 +39,8 @@ pub struct Change {
     pub intents: Vec<Intent>,
     /// Files for the pool.
     pub pool: Vec<Staged>,
+    /// Files in the pool that nobody ever published, in the place of others.
+    pub orphans: Vec<String>,
     /// What becomes of stanzas, by suite and index.
     pub edits: BTreeMap<(String, String), Changes>,
     /// Indexes that list no packages, such as `Contents`, by suite and path: their texts.
@@ -351,6 +353,7 @@ impl Writer<'_> {
                 suite.previous.drain(..surplus);
             }
         }
+        change.orphans.iter().try_for_each(|key| store.remove(key))?;
         store.place(staged)?;
         if !commit::create(store, &new)? {
             return Err(Error::new(format!("another process wrote commit {}", new.number))

@@ -14,7 +14,7 @@ use crate::openpgp::strip_cleartext;
 pub struct Changes {
     /// The field `Distribution`.
     pub distribution: String,
-    /// The packages it lists, binary and source.
+    /// The packages it lists, binary and source, and notes on the build (.buildinfo).
     pub packages: Vec<PathBuf>,
 }
 
@@ -28,12 +28,12 @@ pub fn read(path: &Path) -> Result<Changes> {
         for listed in listed(&changes)? {
             let beside = path.with_file_name(&listed.name);
             check(&beside, &listed)?;
-            // The other files are parts of the .dsc, or notes on the build.
-            if ["deb", "ddeb", "udeb", "dsc"].contains(&extension(&beside)) {
+            // The other files are parts of the .dsc.
+            if ["deb", "ddeb", "udeb", "dsc", "buildinfo"].contains(&extension(&beside)) {
                 packages.push(beside);
             }
         }
-        match packages.is_empty() {
+        match packages.iter().all(|path| extension(path) == "buildinfo") {
             true => Err(Error::new("it lists no package")),
             false => Ok(Changes { distribution, packages }),
         }

@@ -255,6 +255,14 @@ impl Server {
     }
 }
 
+/// A test that failed leaves no server behind.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Runs a program that must succeed.
 #[track_caller]
 pub fn run(dir: &Path, program: &str, args: &[&str]) -> String {
