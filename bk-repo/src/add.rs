@@ -122,11 +122,12 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     })?;
     if let Some(writer) = writer.as_mut().filter(|_| !change.edits.is_empty()) {
         let signers = match &head {
-            Some(head) => command::signers(session, head)?,
+            Some(head) => args.writing.signers(session, head)?,
             None => {
                 let repo = display(&args.repo);
                 session.console.note(&format!("made the repository '{repo}' with the defaults"));
-                let key = command::default_key(session, None)?;
+                let mut key = command::default_key(session, None)?;
+                args.writing.unlocking().unlock(session, std::slice::from_mut(&mut key))?;
                 change.keys = Some(vec![command::signer(&key)?]);
                 change.settings = suites;
                 vec![key]

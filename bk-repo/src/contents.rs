@@ -55,7 +55,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let head = writer.head().cloned().unwrap_or_default();
     let change = change(&repository, &head, &args.suite)?;
     if !change.is_empty() {
-        let signers = command::signers(session, &head)?;
+        let signers = args.writing.signers(session, &head)?;
         writer
             .commit(change, command::now(session), &signers)
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;

@@ -90,7 +90,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     translation::rejoin(&repository, &from, &mut whole)?;
     transfer::add(&repository, (&to, &target), &args.from, &whole, &mut change)?;
     if let Some(writer) = writer.as_mut().filter(|_| !change.edits.is_empty()) {
-        let signers = command::signers(session, &head)?;
+        let signers = args.writing.signers(session, &head)?;
         writer
             .commit(change, command::now(session), &signers)
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;

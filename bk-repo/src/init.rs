@@ -90,9 +90,10 @@ pub struct Args {
     /// How many versions of each package stay when one is added; 0 for all
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// The key to sign with [default: the oldest in the key folder, made if there is none]
+    /// The key to sign with; given several times: all of them [default: the oldest in the key
+    /// folder, made if there is none]
     #[arg(long, value_name = "FINGERPRINT")]
-    key: Option<String>,
+    key: Vec<String>,
     #[command(flatten)]
     writing: Writing,
 }
@@ -143,14 +144,21 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let head = writer.head().cloned().unwrap_or_default();
     let settings = settings(&args, &head);
     let (keys, signers) = if head.number == 0 {
-        let key = command::default_key(session, args.key.as_deref())?;
-        (Some(vec![command::signer(&key)?]), vec![key])
-    } else if args.key.is_some() {
+        let mut keys = match args.key.is_empty() {
+            true => vec![command::default_key(session, None)?],
+            false => {
+                let key = |wanted: &String| command::default_key(session, Some(wanted));
+                args.key.iter().map(key).collect::<Result<_>>()?
+            }
+        };
+        args.writing.unlocking().unlock(session, &mut keys)?;
+        (Some(keys.iter().map(command::signer).collect::<Result<_>>()?), keys)
+    } else if !args.key.is_empty() {
         return Err(Error::new("the repository has its key")
             .hint("'bk-repo key rotate REPO --to FINGERPRINT' gives it another")
             .status(Status::Usage));
     } else {
-        (None, command::signers(session, &head)?)
+        (None, args.writing.signers(session, &head)?)
     };
     let changed = |(name, new): &(&String, &Settings)| {
         head.suites.get(*name).is_none_or(|suite| suite.settings != **new)

@@ -122,7 +122,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let from = args.from.join(" ");
     transfer::add(&repository, (&args.to, &target), &from, &merged, &mut change)?;
     if let Some(writer) = writer.as_mut().filter(|_| !change.is_empty()) {
-        let signers = command::signers(session, &head)?;
+        let signers = args.writing.signers(session, &head)?;
         writer
             .commit(change, command::now(session), &signers)
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;

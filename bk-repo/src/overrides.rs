@@ -159,7 +159,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     }
     let told: BTreeMap<String, Settings> = change.settings.clone();
     if let Some(writer) = writer.as_mut().filter(|_| !change.is_empty()) {
-        let signers = command::signers(session, &head)?;
+        let signers = args.writing.signers(session, &head)?;
         writer
             .commit(change, command::now(session), &signers)
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;

@@ -74,7 +74,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         session.console.note(&format!("would publish '{name}' as {state} was"));
         return Ok(Status::Done);
     }
-    let signers = command::signers(session, &head)?;
+    let signers = args.writing.signers(session, &head)?;
     let change = Change {
         action: "rollback".into(),
         intents: vec![Intent::Rollback { suite: name.clone(), to }],

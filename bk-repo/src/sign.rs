@@ -67,7 +67,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     }
     let mut writer = repository.write(args.writing.wait(), &session.console)?;
     let head = writer.head().cloned().unwrap_or_default();
-    let signers = command::signers(session, &head)?;
+    let signers = args.writing.signers(session, &head)?;
     writer
         .commit(wanted(&head), now, &signers)
         .context(|| format!("cannot sign '{}'", display(&args.repo)))?;
