@@ -99,6 +99,7 @@ where
 {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    crate::signal::serve();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = Arc::new(GracefulShutdown::new());
     let mut accepting = Vec::new();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -15,6 +16,15 @@ type Actions = MutexGuard<'static, BTreeMap<u64, Action>>;
 /// where the state is the process's.
 static ACTIONS: Mutex<BTreeMap<u64, Action>> = Mutex::new(BTreeMap::new());
 static HANDLER: Once = Once::new();
+
+/// Whether a server ends by itself when it is asked to; it drops its temporaries then.
+static SERVING: AtomicBool = AtomicBool::new(false);
+
+/// Leaves SIGINT and SIGTERM to a server that handles them from here on.
+#[cfg(feature = "http")]
+pub(crate) fn serve() {
+    SERVING.store(true, Ordering::Relaxed);
+}
 
 /// While this lives, SIGINT, SIGTERM and SIGHUP end the process only after `action` was done, on a
 /// thread of its own; what began last is done first. The action must not drop a `Cleanup`.
@@ -53,7 +63,11 @@ fn handle() {
         // Without the handler (no thread to be had) a signal only leaves a temporary behind.
         if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) {
             std::thread::spawn(move || {
-                if let Some(signal) = signals.forever().next() {
+                for signal in signals.forever() {
+                    // SIGHUP is nothing a server asked for.
+                    if SERVING.load(Ordering::Relaxed) && signal != SIGHUP {
+                        continue;
+                    }
                     // Held to the end, so that no other thread makes or cleans up anything, or ends
                     // the process before this one does.
                     let actions = lock();

@@ -91,7 +91,8 @@ pub fn now(session: &Session) -> i64 {
     session.epoch.unwrap_or_else(clock)
 }
 
-fn clock() -> i64 {
+/// The time of day, in seconds since 1970.
+pub fn clock() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |time| time.as_secs() as i64)
 }

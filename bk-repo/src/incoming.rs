@@ -197,7 +197,7 @@ fn check_version(paragraph: &Paragraph) -> Result<Version> {
 }
 
 /// Checks the name of a file beside a .dsc or .changes: one name, no way out of the folder.
-fn check_file(name: &str) -> Result<&str> {
+pub fn check_file(name: &str) -> Result<&str> {
     let good = !name.is_empty()
         && !name.starts_with('.')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-_~:".contains(&b));

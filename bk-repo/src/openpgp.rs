@@ -435,6 +435,32 @@ pub fn verify_cleartext(message: &str, keys: &[PublicKey]) -> Result<String> {
     Ok(message.signed_text().replace("\r\n", "\n") + "\n")
 }
 
+/// The text of a file signed in the clear and which of `keys` signed it, if one did.
+pub fn signed_by<'a>(
+    message: &str,
+    keys: impl IntoIterator<Item = &'a PublicKey>,
+) -> Result<(String, Vec<&'a PublicKey>)> {
+    let (parsed, _) =
+        CleartextSignedMessage::from_string(message).map_err(failed("not a signed text"))?;
+    let good: Vec<&PublicKey> =
+        keys.into_iter().filter(|key| key.verifies(|part| part.cleartext(&parsed))).collect();
+    Ok((parsed.signed_text().replace("\r\n", "\n") + "\n", good))
+}
+
+/// Reads all public keys of a keyring, armored or binary.
+pub fn read_ring(bytes: &[u8]) -> Result<Vec<PublicKey>> {
+    let keys: pgp::errors::Result<Vec<SignedPublicKey>> = match is_armored(bytes) {
+        true => SignedPublicKey::from_armor_many(bytes).and_then(|(keys, _)| keys.collect()),
+        false => SignedPublicKey::from_bytes_many(bytes).and_then(Iterator::collect),
+    };
+    let keys = keys.map_err(failed("not a keyring"))?;
+    let good = |key: SignedPublicKey| {
+        key.verify_bindings().map_err(failed("a key's own signatures are not good"))?;
+        Ok(PublicKey { key })
+    };
+    keys.into_iter().map(good).collect()
+}
+
 /// Checks that each of `keys` signed `data`.
 pub fn verify_detached(signature: &str, data: &[u8], keys: &[PublicKey]) -> Result<()> {
     let (signatures, _) =

@@ -88,6 +88,12 @@ fn people_get_a_page_with_packages_search_and_instructions() {
     let some = page("/?q=zeb");
     assert!(some.contains("zebra") && !some.contains("aardvark"));
     assert!(page("/?q=%3Cscript%3E").contains("&lt;script&gt;"));
+    let one = page("/?package=zebra");
+    for text in ["2.5", "zebra_2.5_amd64.deb", "apt install zebra", "SHA256", "Maintainer"] {
+        assert!(one.contains(text), "{text} is not in {one}");
+    }
+    assert!(page("/?package=none").contains("no such package"));
+    assert!(all.contains("+zebra 2.5 in stable"), "{all}");
     assert!(page("/pool/main/z/zebra/").contains("zebra_2.5_amd64.deb"));
     // What the page tells to write is what works.
     let sources = page("/");

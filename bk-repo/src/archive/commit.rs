@@ -29,6 +29,9 @@ pub struct Commit {
     pub action: String,
     /// What it was to do.
     pub intents: Vec<Intent>,
+    /// What tells the upload it published, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
     /// Who signs; who came last, last.
     pub keys: Vec<Signer>,
     /// The suites by name.

@@ -37,6 +37,8 @@ pub struct Change {
     pub action: String,
     /// What it is to do, for the log.
     pub intents: Vec<Intent>,
+    /// What tells the upload it comes from.
+    pub upload: Option<String>,
     /// Files for the pool.
     pub pool: Vec<Staged>,
     /// Files in the pool that nobody ever published, in the place of others.
@@ -258,6 +260,7 @@ impl Writer<'_> {
             time: now,
             action: change.action,
             intents: change.intents,
+            upload: change.upload,
             ..old.clone()
         };
         let store = self.repository.store();
