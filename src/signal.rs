@@ -16,13 +16,16 @@ type Actions = MutexGuard<'static, BTreeMap<u64, Action>>;
 /// where the state is the process's.
 static ACTIONS: Mutex<BTreeMap<u64, Action>> = Mutex::new(BTreeMap::new());
 static HANDLER: Once = Once::new();
-/// Whether signals are somebody else's: see [`keep_running`].
-static KEEP_RUNNING: AtomicBool = AtomicBool::new(false);
+/// Whether SIGINT and SIGTERM, and SIGHUP, are a server's: see [`leave_to_server`].
+static SERVER_ENDS: AtomicBool = AtomicBool::new(false);
+static SERVER_RELOADS: AtomicBool = AtomicBool::new(false);
 
-/// From now on a signal does not end the program: a server ends itself, after what is in flight.
+/// From now on SIGINT and SIGTERM do not end the program: a server ends itself, after what is in
+/// flight. Nor does SIGHUP, if it `reloads`.
 #[cfg(feature = "http")]
-pub(crate) fn keep_running() {
-    KEEP_RUNNING.store(true, Ordering::Relaxed);
+pub(crate) fn leave_to_server(reloads: bool) {
+    SERVER_ENDS.store(true, Ordering::Relaxed);
+    SERVER_RELOADS.store(reloads, Ordering::Relaxed);
 }
 
 /// While this lives, SIGINT, SIGTERM and SIGHUP end the process only after `action` was done, on a
@@ -62,7 +65,10 @@ fn handle() {
         // Without the handler (no thread to be had) a signal only leaves a temporary behind.
         if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) {
             std::thread::spawn(move || {
-                let ends = |_: &i32| !KEEP_RUNNING.load(Ordering::Relaxed);
+                let ends = |signal: &i32| match *signal {
+                    SIGHUP => !SERVER_RELOADS.load(Ordering::Relaxed),
+                    _ => !SERVER_ENDS.load(Ordering::Relaxed),
+                };
                 if let Some(signal) = signals.forever().find(ends) {
                     // Held to the end, so that no other thread makes or cleans up anything, or ends
                     // the process before this one does.

@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use bk::{Context, Error, Result, Session, Status, display};
+use bk::{Console, Context, Error, Result, Session, Status, display};
 use bk_deb::debian::control::field;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::archive::commit::{Commit, Intent, Settings};
+use crate::archive::commit::{self, Commit, Intent, Settings};
 use crate::archive::manifest::Key;
 use crate::archive::repository::{Change, Repository};
 use crate::command::{self, Writing, check_word};
 use crate::incoming::{Package, PoolFile, Reader, changes, extension};
+use crate::openpgp::SecretKey;
 use crate::store::Store;
-use crate::{init, record};
+use crate::{init, record, uploads};
 
 /// Publish packages: .deb, .udeb, .ddeb, .dsc and .changes files
 ///
@@ -55,9 +56,11 @@ pub struct Args {
 }
 
 /// A file to read, and where to publish what it holds.
-struct Input {
-    path: PathBuf,
-    suite: String,
+pub struct Input {
+    /// The file.
+    pub path: PathBuf,
+    /// The suite.
+    pub suite: String,
 }
 
 /// A package that was read.
@@ -66,14 +69,31 @@ struct Candidate {
     input: Input,
 }
 
+/// How packages are published.
+#[derive(Default)]
+pub struct Job<'a> {
+    /// The component to publish in, where it was said.
+    pub component: Option<&'a str>,
+    /// Whether nothing is to be written.
+    pub dry_run: bool,
+    /// Whether one that cannot be published keeps all others away.
+    pub together: bool,
+    /// How long to wait for others who write.
+    pub wait: std::time::Duration,
+    /// The time to sign at.
+    pub now: i64,
+    /// What tells the upload they came with.
+    pub upload: Option<String>,
+}
+
+/// Who signs: the keys for a repository as a commit has it, or for a new one.
+pub type Sign<'a> = &'a mut dyn FnMut(Option<&Commit>) -> Result<Vec<SecretKey>>;
+
 /// Publishes packages.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let repository = Repository::at(&args.repo);
     let head = repository.head_if_any()?;
-    let suites: BTreeMap<String, Settings> = match &head {
-        Some(head) => head.suites.iter().map(|(n, s)| (n.clone(), s.settings.clone())).collect(),
-        None => init::defaults(args.suite.as_deref().unwrap_or("stable")),
-    };
+    let suites = suites(head.as_ref(), args.suite.as_deref());
     let mut failed = false;
     let mut inputs = Vec::new();
     for found in find(&args, session, &suites)? {
@@ -88,18 +108,63 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     if inputs.is_empty() {
         return Ok(if failed { Status::Failed } else { Status::Done });
     }
-    let scratch = match args.writing.dry_run {
+    let job = Job {
+        component: args.component.as_deref(),
+        dry_run: args.writing.dry_run,
+        wait: args.writing.wait(),
+        now: command::now(session),
+        ..Job::default()
+    };
+    let mut signers = |head: Option<&Commit>| match head {
+        Some(head) => args.writing.signers(session, head),
+        None => {
+            let repo = display(&args.repo);
+            session.console.note(&format!("made the repository '{repo}' with the defaults"));
+            let mut keys = [command::default_key(session, None)?];
+            args.writing.unlocking().unlock(session, &mut keys)?;
+            Ok(keys.to_vec())
+        }
+    };
+    let (published, errors) =
+        publish(&repository, &suites, inputs, &job, &mut signers, &session.console)?;
+    for error in &errors {
+        session.console.error(error);
+    }
+    for record in published {
+        session.out.record(&record)?;
+    }
+    Ok(if failed || !errors.is_empty() { Status::Failed } else { Status::Done })
+}
+
+/// The suites there are, or those of a new repository.
+pub fn suites(head: Option<&Commit>, named: Option<&str>) -> BTreeMap<String, Settings> {
+    match head {
+        Some(head) => head.suites.iter().map(|(n, s)| (n.clone(), s.settings.clone())).collect(),
+        None => init::defaults(named.unwrap_or("stable")),
+    }
+}
+
+/// Publishes the packages in files. Returns what is published now, and why others are not.
+pub fn publish(
+    repository: &Repository,
+    suites: &BTreeMap<String, Settings>,
+    inputs: Vec<Input>,
+    job: &Job<'_>,
+    signers: Sign<'_>,
+    console: &Console,
+) -> Result<(Vec<record::Package>, Vec<Error>)> {
+    let scratch = match job.dry_run {
         true => None,
         false => {
-            bk::file::create_dir(&args.repo)?;
+            bk::file::create_dir(repository.path())?;
             Some(repository.store().scratch()?)
         }
     };
-    let progress = session.console.progress("reading", inputs.len() as u64);
+    let progress = console.progress("reading", inputs.len() as u64);
     let read = |(number, input): (usize, Input)| -> Result<Candidate> {
-        let settings = suites.get(&input.suite).ok_or_else(|| no_suite(&input.suite, &suites))?;
+        let settings = suites.get(&input.suite).ok_or_else(|| no_suite(&input.suite, suites))?;
         let scratch = scratch.as_ref().map(|dir| dir.path());
-        let reader = Reader { settings, component: args.component.as_deref(), scratch };
+        let reader = Reader { settings, component: job.component, scratch };
         let package = reader.read(&input.path, number)?;
         progress.step(&display(&input.path));
         Ok(Candidate { package, input })
@@ -107,43 +172,43 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let all: Vec<Result<Candidate>> = inputs.into_par_iter().enumerate().map(read).collect();
     drop(progress);
 
-    let mut writer = match args.writing.dry_run {
+    let mut writer = match job.dry_run {
         true => None,
-        false => Some(repository.write(args.writing.wait(), &session.console)?),
+        false => Some(repository.write(job.wait, console)?),
     };
     let head = match &writer {
         Some(writer) => writer.head().cloned(),
-        None => head,
+        None => repository.head_if_any()?,
     };
-    let mut change = Change { action: "add".into(), ..Change::default() };
-    let good = choose(&repository, head.as_ref(), all, &mut change, &mut |error| {
-        session.console.error(&error);
-        failed = true;
-    })?;
+    let action = if job.upload.is_some() { "upload" } else { "add" };
+    let mut change = Change { action: action.into(), ..Change::default() };
+    let mut errors = Vec::new();
+    let mut failed = |error| errors.push(error);
+    let good = choose(repository, head.as_ref(), all, &mut change, &mut failed)?;
+    if job.together && !errors.is_empty() {
+        return Ok((Vec::new(), errors));
+    }
     if let Some(writer) = writer.as_mut().filter(|_| !change.edits.is_empty()) {
-        let signers = match &head {
-            Some(head) => command::signers(session, head)?,
-            None => {
-                let repo = display(&args.repo);
-                session.console.note(&format!("made the repository '{repo}' with the defaults"));
-                let key = command::default_key(session, None)?;
-                change.keys = Some(vec![command::signer(&key)?]);
-                change.settings = suites;
-                vec![key]
-            }
-        };
+        let keys = signers(head.as_ref())?;
+        if head.is_none() {
+            change.keys = Some(keys.iter().map(command::signer).collect::<Result<_>>()?);
+            change.settings = suites.clone();
+        }
+        if let Some(upload) = &job.upload {
+            uploads::announce(repository, head.as_ref(), upload)?;
+            change.upload = Some(upload.clone());
+        }
         writer
-            .commit(change, command::now(session), &signers)
-            .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;
+            .commit(change, job.now, &keys)
+            .context(|| format!("cannot publish in '{}'", display(repository.path())))?;
     }
     drop(writer);
-    for Candidate { package, input } in good {
+    let record = |Candidate { package, input }: Candidate| {
         let index = package.indexes.first().map_or("", String::as_str);
         let Package { key, stanza, .. } = &package;
-        let record = record::Package::new(&args.repo, &input.suite, index, key, stanza);
-        session.out.record(&record)?;
-    }
-    Ok(if failed { Status::Failed } else { Status::Done })
+        record::Package::new(repository.path(), &input.suite, index, key, stanza)
+    };
+    Ok((good.into_iter().map(record).collect(), errors))
 }
 
 fn no_suite(name: &str, known: &BTreeMap<String, Settings>) -> Error {
@@ -240,15 +305,17 @@ fn choose(
             .files
             .iter()
             .find(|file| files.get(&file.key).is_some_and(|known| *known != file.sha256));
+        let mut orphans = Vec::new();
         let taken = match taken {
             Some(file) => Some(file),
-            None => first_taken(repository.store(), &package.files)?,
+            None => first_taken(repository, head, &package.files, &mut orphans)?,
         };
         if let Some(file) = taken {
             let what = format!("'{}' is taken by a file with other content", file.key);
             failed(raise(Error::new(what)).context(context()));
             continue;
         }
+        change.orphans.extend(orphans);
         files.extend(package.files.iter().map(|f| (f.key.clone(), f.sha256.clone())));
         let mut indexes = Vec::new();
         for index in &package.indexes {
@@ -260,6 +327,10 @@ fn choose(
             let edits = change.edits.entry((input.suite.clone(), index.clone())).or_default();
             edits.insert(package.key.clone(), Some(package.stanza.clone()));
             indexes.push(index.clone());
+        }
+        if package.indexes.is_empty() {
+            // Notes on a build go with the packages of the same change.
+            change.pool.extend(package.files.iter().filter_map(PoolFile::to_place));
         }
         if !indexes.is_empty() {
             change.pool.extend(package.files.iter().filter_map(PoolFile::to_place));
@@ -306,15 +377,55 @@ fn published(
     Ok(there)
 }
 
-/// The first of the files whose name in the pool has other content.
-fn first_taken<'a>(store: &dyn Store, files: &'a [PoolFile]) -> Result<Option<&'a PoolFile>> {
+/// The first of the files whose name in the pool has other content. What a command left there that
+/// was killed before it could publish it takes no name: its names are added to `orphans`.
+fn first_taken<'a>(
+    repository: &Repository,
+    head: Option<&Commit>,
+    files: &'a [PoolFile],
+    orphans: &mut Vec<String>,
+) -> Result<Option<&'a PoolFile>> {
+    let store = repository.store();
     for file in files {
         let Some(size) = store.size(&file.key)? else { continue };
-        if size != file.size || hash(store, &file.key)? != file.sha256 {
+        if size == file.size && hash(store, &file.key)? == file.sha256 {
+            continue;
+        }
+        if was_published(store, head.map_or(0, |head| head.number), &file.key)? {
             return Ok(Some(file));
         }
+        orphans.push(file.key.clone());
     }
     Ok(None)
+}
+
+/// Whether the log knows of a package that brought a file of the pool. Caches may have such a file
+/// for ever, whatever became of the package.
+fn was_published(store: &dyn Store, last: u64, key: &str) -> Result<bool> {
+    let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+    let source = folder.rsplit('/').next().unwrap_or_default();
+    let binary = ["deb", "udeb", "ddeb"].contains(&extension(Path::new(name)));
+    let brought = |package: &Key| {
+        let Key { name: package, version, architecture } = package;
+        if !binary {
+            // A part of a source package may have come with any version of it.
+            return package == source;
+        }
+        let version = version.split_once(':').map_or(version.as_str(), |(_, version)| version);
+        name.rsplit_once('.')
+            .is_some_and(|(stem, _)| stem == format!("{package}_{version}_{architecture}"))
+    };
+    for number in (1..=last).rev() {
+        let intents = commit::read(store, number)?.map(|commit| commit.intents).unwrap_or_default();
+        let found = intents.iter().any(|intent| match intent {
+            Intent::Add { package, .. } | Intent::Copy { package, .. } => brought(package),
+            _ => false,
+        });
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn hash(store: &dyn Store, key: &str) -> Result<String> {

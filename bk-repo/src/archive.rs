@@ -2,9 +2,13 @@
 
 pub mod chunk;
 pub mod commit;
+pub mod contents;
+pub mod derive;
 pub mod index;
 pub mod manifest;
+pub mod pdiff;
 pub mod release;
 pub mod repository;
 pub mod retention;
+pub mod translation;
 pub mod xz;

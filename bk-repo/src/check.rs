@@ -1,9 +1,9 @@
 //! `bk-repo check`
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bk::record::Record;
 use bk::{Result, Session, Status};
@@ -11,13 +11,15 @@ use bk_deb::debian::control::{field, paragraphs};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::archive::commit::{self, Commit, Suite};
+use crate::archive::commit::{self, Commit, Suite, holds_packages};
 use crate::archive::index::by_hash;
 use crate::archive::manifest::Key;
 use crate::archive::repository::{KEYS, Repository, public_keys};
 use crate::archive::retention::folder;
-use crate::archive::{chunk, release};
+use crate::archive::{chunk, pdiff, release};
 use crate::openpgp::{armor_keys, verify_cleartext, verify_detached};
+use crate::store::PRIVATE;
+use crate::{repair, state};
 
 /// Check every hash, signature and reference; exit status 3 if something is wrong
 #[derive(Debug, clap::Args)]
@@ -27,17 +29,33 @@ Examples:
       Nothing printed: all is as it was published.
   bk-repo check --json /srv/apt | jq -r .path
       The files that are not.
+  bk-repo check --repair /srv/apt
+      Tell, and make good what can be made good.
 
 Exit status:
-  0   nothing is wrong
+  0   nothing is wrong, or not any more
   1   the repository cannot be read
   2   the command line or the configuration is wrong
   3   something is wrong; stdout says what
+  75  another process writes to the repository; try again
 ")]
 pub struct Args {
     /// The repository
     #[arg(value_name = "REPO")]
     repo: PathBuf,
+    /// Make again what can be made from the rest: indexes, signatures, names. Packages and the log are
+    /// there once; what is damaged of these is told
+    #[arg(long)]
+    repair: bool,
+    /// How long to wait for another process that writes to the repository, with --repair
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+}
+
+impl Args {
+    fn wait(&self) -> Duration {
+        Duration::from_secs(self.wait)
+    }
 }
 
 /// Something that is wrong.
@@ -48,18 +66,35 @@ pub struct Problem {
     pub path: String,
     /// What is wrong with it.
     pub problem: String,
+    /// Whether it is so no more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repaired: bool,
 }
 
 impl Record for Problem {
     fn line(&self) -> Cow<'_, [u8]> {
-        format!("{}\t{}", self.path, self.problem).into_bytes().into()
+        let end = if self.repaired { "\trepaired" } else { "" };
+        format!("{}\t{}{end}", self.path, self.problem).into_bytes().into()
     }
 }
 
 /// Checks a repository.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let repository = Repository::at(&args.repo);
-    let problems = check(&repository)?;
+    let mut problems = check(&repository)?;
+    if args.repair && !problems.is_empty() {
+        // Nobody changes what is looked at; and what a crash left unfinished is finished by this.
+        let writer = repository.write(args.wait(), &session.console)?;
+        let before = problems;
+        if let Some(head) = writer.head() {
+            repair::repair(&repository, head, &before)?;
+        }
+        problems = check(&repository)?;
+        let left: BTreeSet<String> = problems.iter().map(|p| p.path.clone()).collect();
+        for problem in before.into_iter().filter(|problem| !left.contains(&problem.path)) {
+            session.out.record(&Problem { repaired: true, ..problem })?;
+        }
+    }
     for problem in &problems {
         session.out.record(problem)?;
     }
@@ -81,6 +116,7 @@ pub fn check(repository: &Repository) -> Result<Vec<Problem>> {
     for (name, suite) in &head.suites {
         checker.suite(name, suite, &keys)?;
     }
+    checker.kept()?;
     checker.pool()?;
     checker.problems.sort();
     checker.problems.dedup();
@@ -120,7 +156,11 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn problem(&mut self, path: &str, problem: impl Into<String>) {
-        self.problems.push(Problem { path: path.to_owned(), problem: problem.into() });
+        self.problems.push(Problem {
+            path: path.to_owned(),
+            problem: problem.into(),
+            repaired: false,
+        });
     }
 
     /// The bytes of a file that must be there.
@@ -177,8 +217,20 @@ impl Checker<'_> {
                 }
             }
         }
+        for (index, state) in suite.indexes.iter().filter(|(path, _)| pdiff::is_patch(path)) {
+            // `Release` does not announce them.
+            for file in &state.files {
+                let hashed = by_hash(&folder(name, index), &file.sha256);
+                for path in [path(&format!("{index}{}", file.suffix)), hashed] {
+                    let Some(bytes) = self.read(&path)? else { continue };
+                    if chunk::id(&bytes) != file.sha256 {
+                        self.problem(&path, "not the bytes that the log announces");
+                    }
+                }
+            }
+        }
         for (index, state) in &suite.indexes {
-            if let Err(error) = self.index(state) {
+            if let Err(error) = self.index(index, state) {
                 self.problem(&path(index), error.to_string());
             }
         }
@@ -186,21 +238,53 @@ impl Checker<'_> {
     }
 
     /// Reads an index from its chunks, and notes what it says of the pool.
-    fn index(&mut self, state: &crate::archive::commit::Index) -> Result<()> {
+    fn index(&mut self, path: &str, state: &crate::archive::commit::Index) -> Result<()> {
         let manifest = self.repository.manifest(state)?;
         for part in &manifest.chunks {
             let object = self.repository.object(&part.id)?;
             let text = chunk::unpack(&part.id, &object)?;
-            let mut gzip = Vec::new();
-            let limit = text.len() as u64 + 1;
-            flate2::read::GzDecoder::new(chunk::parts(&object)?.gzip)
-                .take(limit)
-                .read_to_end(&mut gzip)?;
-            if gzip != text {
-                return Err(bk::Error::new(format!("its chunk '{}' is damaged", part.id)));
+            if !holds_packages(path) {
+                continue;
             }
             for stanza in paragraphs(&text) {
                 self.pool.extend(pool_files(stanza)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is there for states of before, and for later: each file says by its name what it holds.
+    fn kept(&mut self) -> Result<()> {
+        let store = self.repository.store();
+        let mut files = store.list(&format!("{PRIVATE}/objects"))?;
+        files.extend(store.list(&format!("{PRIVATE}/contents"))?);
+        for name in self.repository.head()?.suites.keys() {
+            let all = store.list(&format!("dists/{name}"))?;
+            files.extend(all.into_iter().filter(|entry| entry.key.contains("/by-hash/SHA256/")));
+        }
+        let check = |key: &String| -> Result<bool> {
+            // It may have gone since.
+            let Some(bytes) = store.read(key)? else { return Ok(true) };
+            let name: Vec<&str> = key.rsplit('/').take(2).collect();
+            let id = match key.starts_with(PRIVATE) {
+                true => format!("{}{}", name[1], name[0]),
+                false => name[0].to_owned(),
+            };
+            Ok(if key.starts_with(&format!("{PRIVATE}/contents")) {
+                repair::names_are_whole(&bytes)
+            } else {
+                chunk::id(&bytes) == id || chunk::is_whole(&id, &bytes)
+            })
+        };
+        let found: Vec<bool> =
+            files.par_iter().map(|entry| check(&entry.key)).collect::<Result<_>>()?;
+        for (entry, _) in files.iter().zip(found).filter(|(_, whole)| !whole) {
+            self.problem(&entry.key, "not what its name says");
+        }
+        for entry in store.list(&state::key(""))? {
+            let name = entry.key.rsplit('/').next().unwrap_or_default();
+            if let Err(error) = state::snapshot(store, name) {
+                self.problem(&entry.key, error.to_string());
             }
         }
         Ok(())
@@ -210,7 +294,8 @@ impl Checker<'_> {
         let store = self.repository.store();
         let check = |(path, (size, hash)): (&String, &(u64, String))| -> Result<Option<Problem>> {
             let Some(mut file) = store.open(path)? else {
-                return Ok(Some(Problem { path: path.clone(), problem: "missing".into() }));
+                let problem = "missing".into();
+                return Ok(Some(Problem { path: path.clone(), problem, repaired: false }));
             };
             let mut sum = Sha256::new();
             let copied = std::io::copy(&mut file, &mut sum);
@@ -220,7 +305,7 @@ impl Checker<'_> {
                 Ok(_) if format!("{:x}", sum.finalize()) != *hash => "its hash is another".into(),
                 Ok(_) => return Ok(None),
             };
-            Ok(Some(Problem { path: path.clone(), problem }))
+            Ok(Some(Problem { path: path.clone(), problem, repaired: false }))
         };
         let found: Vec<Option<Problem>> = self.pool.par_iter().map(check).collect::<Result<_>>()?;
         self.problems.extend(found.into_iter().flatten());

@@ -3,7 +3,10 @@
 use bk::{Common, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
-use crate::{add, check, copy, gc, init, key, list, log, remove, rollback, serve, sources};
+use crate::{
+    add, check, clone, contents, copy, diff, export, gc, init, installkey, key, list, log, merge,
+    overrides, remove, rollback, serve, sign, snapshot, sources,
+};
 
 /// A signed apt repository in a folder
 #[derive(Parser)]
@@ -22,12 +25,21 @@ enum Command {
     List(list::Args),
     Remove(remove::Args),
     Copy(copy::Args),
+    Merge(merge::Args),
+    Snapshot(snapshot::Args),
+    Diff(diff::Args),
     Log(log::Args),
     Rollback(rollback::Args),
+    Override(overrides::Args),
+    Contents(contents::Args),
+    Sign(sign::Args),
+    Clone(clone::Args),
+    Export(export::Args),
     Gc(gc::Args),
     Check(check::Args),
     #[command(subcommand)]
     Key(key::Command),
+    Installkey(installkey::Args),
     Sources(sources::Args),
     Serve(serve::Args),
 }
@@ -44,6 +56,15 @@ impl Tool for Cli {
             Command::List(args) => list::run(args, session),
             Command::Remove(args) => remove::run(args, session),
             Command::Copy(args) => copy::run(args, session),
+            Command::Merge(args) => merge::run(args, session),
+            Command::Snapshot(args) => snapshot::run(args, session),
+            Command::Diff(args) => diff::run(args, session),
+            Command::Override(args) => overrides::run(args, session),
+            Command::Contents(args) => contents::run(args, session),
+            Command::Sign(args) => sign::run(args, session),
+            Command::Clone(args) => clone::run(args, session),
+            Command::Export(args) => export::run(args, session),
+            Command::Installkey(args) => installkey::run(args, session),
             Command::Log(args) => log::run(args, session),
             Command::Rollback(args) => rollback::run(args, session),
             Command::Gc(args) => gc::run(args, session),

@@ -1,11 +1,13 @@
 //! What several commands share.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use bk::{Error, Result, Session, Status};
+use bk::{Context, Error, Result, Session, Status};
 
 use crate::archive::commit::{Commit, Signer};
 use crate::archive::repository::public_keys;
+use crate::openpgp::passphrase::Passphrase;
 use crate::openpgp::ring::Ring;
 use crate::openpgp::{Algorithm, SecretKey};
 
@@ -24,9 +26,60 @@ pub struct Writing {
     /// How long to wait for another process that writes to the repository
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
+    #[command(flatten)]
+    unlocking: Unlocking,
+}
+
+/// Where the passphrases of locked keys are.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Unlocking {
+    /// A file with the passphrase of the signing keys, where they are locked
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// A descriptor to read that passphrase from
+    #[arg(long, value_name = "N", conflicts_with = "passphrase_file")]
+    passphrase_fd: Option<i32>,
+    /// Ask gpg-agent(1) for it, under the name bk-repo:FINGERPRINT
+    #[arg(long, conflicts_with_all = ["passphrase_file", "passphrase_fd"])]
+    passphrase_agent: bool,
+}
+
+impl Unlocking {
+    /// Where to look.
+    pub fn source(&self) -> Option<Passphrase> {
+        let file = self.passphrase_file.clone().map(Passphrase::File);
+        let fd = || self.passphrase_fd.map(Passphrase::Descriptor);
+        file.or_else(fd).or(self.passphrase_agent.then_some(Passphrase::Agent))
+    }
+
+    /// Opens keys that are locked.
+    pub fn unlock(&self, session: &Session, keys: &mut [SecretKey]) -> Result<()> {
+        let Some(source) = self.source() else { return Ok(()) };
+        // A descriptor can be read once.
+        let mut known = None;
+        for key in keys.iter_mut().filter(|key| key.is_locked()) {
+            let fingerprint = key.fingerprint();
+            if known.is_none() || matches!(source, Passphrase::Agent) {
+                known = Some(source.get(&fingerprint, &session.console)?);
+            }
+            key.unlock(known.as_deref().unwrap_or_default())
+                .context(|| format!("cannot use the key {fingerprint}"))?;
+        }
+        Ok(())
+    }
 }
 
 impl Writing {
+    /// Where passphrases are.
+    pub fn unlocking(&self) -> &Unlocking {
+        &self.unlocking
+    }
+
+    /// The secret keys of those who sign a repository.
+    pub fn signers(&self, session: &Session, head: &Commit) -> Result<Vec<SecretKey>> {
+        signers(session, head, &self.unlocking)
+    }
+
     /// How long to wait for the lock.
     pub fn wait(&self) -> Duration {
         Duration::from_secs(self.wait)
@@ -38,7 +91,8 @@ pub fn now(session: &Session) -> i64 {
     session.epoch.unwrap_or_else(clock)
 }
 
-fn clock() -> i64 {
+/// The time of day, in seconds since 1970.
+pub fn clock() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |time| time.as_secs() as i64)
 }
@@ -70,17 +124,18 @@ pub fn ring(session: &Session) -> Ring {
 }
 
 /// The secret keys of those who sign a repository.
-pub fn signers(session: &Session, head: &Commit) -> Result<Vec<SecretKey>> {
+pub fn signers(session: &Session, head: &Commit, unlocking: &Unlocking) -> Result<Vec<SecretKey>> {
     let ring = ring(session);
-    let keys: Result<Vec<SecretKey>> = public_keys(head)?
+    let mut keys = public_keys(head)?
         .iter()
         .map(|key| ring.load(&key.fingerprint()).map_err(|e| e.context("cannot sign")))
-        .collect();
-    match keys?.as_slice() {
-        [] => Err(Error::new("no key signs this repository")
-            .hint("give it one with 'bk-repo key rotate REPO'")),
-        keys => Ok(keys.to_vec()),
+        .collect::<Result<Vec<SecretKey>>>()?;
+    if keys.is_empty() {
+        return Err(Error::new("no key signs this repository")
+            .hint("give it one with 'bk-repo key rotate REPO'"));
     }
+    unlocking.unlock(session, &mut keys)?;
+    Ok(keys)
 }
 
 /// The key for new repositories: the one asked for, else the oldest, else a new one.
@@ -92,7 +147,7 @@ pub fn default_key(session: &Session, wanted: Option<&str>) -> Result<SecretKey>
     match ring.list()?.first() {
         Some(first) => ring.load(first),
         None => {
-            let key = make_key(session, &format!("{NAME} <{EMAIL}>"), Algorithm::Ed25519)?;
+            let key = make_key(session, &Wanted::default())?;
             let dir = bk::display(ring.dir());
             session.console.note(&format!("made the signing key {} in '{dir}'", key.fingerprint()));
             Ok(key)
@@ -100,14 +155,57 @@ pub fn default_key(session: &Session, wanted: Option<&str>) -> Result<SecretKey>
     }
 }
 
-/// Makes a key and keeps it.
-pub fn make_key(session: &Session, user: &str, algorithm: Algorithm) -> Result<SecretKey> {
+/// What a new key shall be like.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Whose it is: `Name <address>`.
+    pub user: String,
+    /// Its kind.
+    pub algorithm: Algorithm,
+    /// Whether a subkey signs.
+    pub subkey: bool,
+    /// For how many seconds it is good.
+    pub expire: Option<u64>,
+    /// What locks it.
+    pub passphrase: Option<String>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Wanted {
+            user: format!("{NAME} <{EMAIL}>"),
+            algorithm: Algorithm::Ed25519,
+            subkey: false,
+            expire: None,
+            passphrase: None,
+        }
+    }
+}
+
+/// Makes a key and keeps it, locked if there is a passphrase; what is returned is open.
+pub fn make_key(session: &Session, wanted: &Wanted) -> Result<SecretKey> {
     // A key is not made again: it has the time of day, whatever SOURCE_DATE_EPOCH says.
-    let created =
-        u32::try_from(clock()).map_err(|_| Error::new("the clock shows no time a key can have"))?;
-    let key = SecretKey::generate(user, algorithm, created)?;
-    ring(session).store(&key)?;
+    let created = time_of_keys()?;
+    let mut key = SecretKey::generate(&wanted.user, wanted.algorithm, created, wanted.subkey)?;
+    if let Some(seconds) = wanted.expire {
+        key.set_expiry(created, Some(until(created, seconds)?))?;
+    }
+    match &wanted.passphrase {
+        Some(passphrase) => ring(session).store(&key.locked(passphrase)?)?,
+        None => ring(session).store(&key)?,
+    };
     Ok(key)
+}
+
+/// The time of day as keys say it.
+pub fn time_of_keys() -> Result<u32> {
+    u32::try_from(clock()).map_err(|_| Error::new("the clock shows no time a key can have"))
+}
+
+/// A time some seconds later.
+pub fn until(start: u32, seconds: u64) -> Result<u32> {
+    let end = u64::from(start).checked_add(seconds).and_then(|end| u32::try_from(end).ok());
+    end.ok_or_else(|| Error::new("no key can be good for that long").status(Status::Usage))
 }
 
 /// Debian's name for the architecture this runs on (dpkg-architecture(1)), of those Debian 12 has.

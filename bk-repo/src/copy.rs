@@ -1,18 +1,18 @@
 //! `bk-repo copy`
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bk::{Context, Error, Result, Session, Status, display};
 
-use crate::add::content;
-use crate::archive::commit::Intent;
-use crate::archive::manifest::Manifest;
 use crate::archive::repository::{Change, Repository};
+use crate::archive::translation;
 use crate::command::{self, Writing, check_word};
-use crate::list::{Place, find};
+use crate::dependency::NEEDS;
+use crate::list::{Place, find_in, with_dependencies};
 use crate::query::Query;
 use crate::record::{Named, Package};
+use crate::state;
+use crate::transfer::{self, Packages};
 
 /// Publish packages of one suite in another too
 ///
@@ -22,6 +22,8 @@ use crate::record::{Named, Package};
 Examples:
   bk-repo copy /srv/apt testing stable hello
       Promote all versions of a package.
+  bk-repo copy /srv/apt testing stable 'python3-acme (>= 2)' --with-deps
+      Promote a package and what it needs.
   bk-repo copy /srv/apt testing stable '*'
       Promote everything.
 
@@ -35,15 +37,18 @@ pub struct Args {
     /// The repository
     #[arg(value_name = "REPO")]
     repo: PathBuf,
-    /// The suite that has them
-    #[arg(value_name = "FROM", value_parser = check_word)]
+    /// What has them: SUITE, SUITE@COMMIT or a snapshot
+    #[arg(value_name = "FROM")]
     from: String,
     /// The suite to publish them in
     #[arg(value_name = "TO", value_parser = check_word)]
     to: String,
-    /// name, name=version or name_version_arch, with * and ? if you like
+    /// name, name=version, name_version_arch, or an expression as 'bk-repo list' takes it
     #[arg(value_name = "PACKAGE", required = true)]
     packages: Vec<String>,
+    /// And what these packages depend on
+    #[arg(long)]
+    with_deps: bool,
     #[command(flatten)]
     writing: Writing,
 }
@@ -62,62 +67,30 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         head = latest.clone();
     }
     let to = command::suite(&head, Some(&args.to))?;
-    let settings = head.suites.get(&to).map(|suite| suite.settings.clone()).unwrap_or_default();
+    let target = head.suites.get(&to).cloned().unwrap_or_default();
+    let from = state::resolve(&repository, &head, &args.from)?;
     let mut failed = false;
     let mut change = Change { action: "copy".into(), ..Change::default() };
-    let mut manifests: BTreeMap<String, Manifest> = BTreeMap::new();
-    let mut done = BTreeMap::new();
+    let mut done = Packages::new();
     for (query, text) in queries.iter().zip(&args.packages) {
-        let found = find(&repository, &head, Some(&args.from), Some(query))?;
+        let found = find_in(&repository, &args.from, &from, Some(query))?;
         if found.is_empty() {
             failed = true;
             let what = format!("no package of '{}' is '{}'", args.from, bk::sanitize(text));
             let hint = format!("'bk-repo list REPO --suite {}' tells what is there", args.from);
             session.console.error(&Error::new(what).hint(hint));
         }
-        for (place, stanza) in found {
-            if done.contains_key(&place) {
-                continue;
-            }
-            let mut indexes = Vec::new();
-            for index in targets(&place, &settings.components, &settings.architectures)
-                .context(|| format!("cannot copy '{}'", place.key))?
-            {
-                if !manifests.contains_key(&index) {
-                    let state = head.suites.get(&to).and_then(|suite| suite.indexes.get(&index));
-                    let manifest =
-                        state.map_or(Ok(Manifest::default()), |s| repository.manifest(s));
-                    manifests.insert(index.clone(), manifest?);
-                }
-                let Some(manifest) = manifests.get(&index) else { continue };
-                let wanted = [place.key.clone()].into();
-                let there = manifest.find(&wanted, &|id| repository.chunk(id))?;
-                match there.get(&place.key) {
-                    Some(known) if content(known) == content(&stanza) => {}
-                    Some(_) => {
-                        let what = format!("'{}' is in '{to}' with other content", place.key);
-                        return Err(Error::new(what).hint("remove one of them first"));
-                    }
-                    None => indexes.push(index),
-                }
-            }
-            for index in &indexes {
-                let edits = change.edits.entry((to.clone(), index.clone())).or_default();
-                edits.insert(place.key.clone(), Some(stanza.clone()));
-            }
-            if !indexes.is_empty() {
-                change.intents.push(Intent::Copy {
-                    from: args.from.clone(),
-                    suite: to.clone(),
-                    indexes,
-                    package: place.key.clone(),
-                });
-            }
-            done.insert(place, stanza);
-        }
+        done.extend(found);
     }
+    if args.with_deps {
+        let all = find_in(&repository, &args.from, &from, None)?;
+        done = with_dependencies(&all, &done, &NEEDS).0;
+    }
+    let mut whole = done.clone();
+    translation::rejoin(&repository, &from, &mut whole)?;
+    transfer::add(&repository, (&to, &target), &args.from, &whole, &mut change)?;
     if let Some(writer) = writer.as_mut().filter(|_| !change.edits.is_empty()) {
-        let signers = command::signers(session, &head)?;
+        let signers = args.writing.signers(session, &head)?;
         writer
             .commit(change, command::now(session), &signers)
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;
@@ -126,35 +99,4 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         session.out.record(&Named(Package::new(&args.repo, &to, &index, &key, &stanza)))?;
     }
     Ok(if failed { Status::Failed } else { Status::Done })
-}
-
-/// The indexes of another suite that a package belongs to.
-fn targets(place: &Place, components: &[String], architectures: &[String]) -> Result<Vec<String>> {
-    let Place { component, key, index, .. } = place;
-    if !components.contains(component) {
-        return Err(Error::new(format!("the other suite has no component '{component}'"))
-            .hint("'bk-repo init' adds it")
-            .status(Status::Usage));
-    }
-    if key.architecture == "source" {
-        return Ok(vec![index.clone()]);
-    }
-    let folder = match index.contains("/debian-installer/") {
-        true => format!("{component}/debian-installer"),
-        false => component.clone(),
-    };
-    let mine: Vec<String> = architectures
-        .iter()
-        .filter(|a| key.architecture == "all" || **a == key.architecture)
-        .map(|a| format!("{folder}/binary-{a}/Packages"))
-        .collect();
-    match mine.is_empty() {
-        true => Err(Error::new(format!(
-            "the other suite is not for the architecture '{}'",
-            key.architecture
-        ))
-        .hint("'bk-repo init --arch' adds it")
-        .status(Status::Usage)),
-        false => Ok(mine),
-    }
 }

@@ -9,12 +9,16 @@ use bk::record::Record;
 use bk::{Result, Session, Status};
 use bk_deb::debian::control::paragraphs;
 
-use crate::archive::commit::{self, Commit};
+use crate::archive::commit::{self, Commit, Suite, holds_packages};
+use crate::archive::contents;
+use crate::archive::index::by_hash;
 use crate::archive::repository::{Repository, object};
+use crate::archive::retention::folder;
 use crate::check::pool_files;
 use crate::command::Writing;
 use crate::init::seconds;
-use crate::store::{Entry, PRIVATE};
+use crate::state::{self, Snapshot};
+use crate::store::{Entry, PRIVATE, Store};
 
 /// Remove the packages and indexes that nothing has needed for a day
 ///
@@ -69,8 +73,8 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let since = since.unwrap_or(SystemTime::UNIX_EPOCH);
     let needed = mark(&repository, &head, since)?;
     let store = repository.store();
-    for folder in ["pool".to_owned(), format!("{PRIVATE}/objects")] {
-        for Entry { key, size, modified } in store.list(&folder)? {
+    for folder in ["pool", &format!("{PRIVATE}/objects"), &format!("{PRIVATE}/contents")] {
+        for Entry { key, size, modified } in store.list(folder)? {
             // A crash left it, and the command may be tried again just now.
             if modified >= since || needed.contains(&key) {
                 continue;
@@ -98,22 +102,71 @@ fn mark(repository: &Repository, head: &Commit, since: SystemTime) -> Result<BTr
             break;
         }
     }
-    let mut needed = BTreeSet::new();
-    let mut commits = vec![head.clone()];
+    let mut suites: Vec<Suite> = head.suites.values().cloned().collect();
     for number in numbers {
-        commits.extend(commit::read(store, number)?);
+        suites
+            .extend(commit::read(store, number)?.into_iter().flat_map(|c| c.suites.into_values()));
     }
-    for index in commits.iter().flat_map(|c| c.suites.values()).flat_map(|s| s.indexes.values()) {
+    for Snapshot { suite, commit, .. } in state::snapshots(store)? {
+        let commit = commit::read(store, commit)?;
+        suites.extend(commit.and_then(|mut commit| commit.suites.remove(&suite)));
+    }
+    let mut needed = needs(repository, suites.iter())?;
+    build_infos(store, &mut needed)?;
+    Ok(needed)
+}
+
+/// The objects and the files of the pool that suites need.
+fn needs<'a>(
+    repository: &Repository,
+    suites: impl Iterator<Item = &'a Suite>,
+) -> Result<BTreeSet<String>> {
+    let mut needed = BTreeSet::new();
+    for (path, index) in suites.flat_map(|suite| &suite.indexes) {
         if index.manifest.is_empty() || !needed.insert(object(&index.manifest)) {
             continue;
         }
         for chunk in repository.manifest(index)?.chunks {
-            if needed.insert(object(&chunk.id)) {
+            if needed.insert(object(&chunk.id)) && holds_packages(path) {
                 for stanza in paragraphs(&repository.chunk(&chunk.id)?) {
-                    needed.extend(pool_files(stanza)?.into_iter().map(|(file, _)| file));
+                    for (file, (_, sha256)) in pool_files(stanza)? {
+                        needed.insert(contents::key(&sha256));
+                        needed.insert(file);
+                    }
                 }
             }
         }
     }
     Ok(needed)
+}
+
+/// A .buildinfo file stays as long as a package it stands beside.
+fn build_infos(store: &dyn Store, needed: &mut BTreeSet<String>) -> Result<()> {
+    let folder = |key: &str| key.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
+    let alive: BTreeSet<String> =
+        needed.iter().filter(|key| key.starts_with("pool/")).map(|key| folder(key)).collect();
+    for Entry { key, .. } in store.list("pool")? {
+        if key.ends_with(".buildinfo") && alive.contains(&folder(&key)) {
+            needed.insert(key);
+        }
+    }
+    Ok(())
+}
+
+/// All files that anything in the log or a snapshot needs and that are still there, with the indexes
+/// of today under their hashes.
+pub fn everything(repository: &Repository) -> Result<BTreeSet<String>> {
+    let head = repository.head()?;
+    let store = repository.store();
+    let mut all = mark(repository, &head, SystemTime::now())?;
+    for (name, suite) in &head.suites {
+        for (path, index) in &suite.indexes {
+            let dir = folder(name, path);
+            all.extend(index.files.iter().map(|file| by_hash(&dir, &file.sha256)));
+        }
+    }
+    // Of older commits as much as gc has left.
+    all.extend(store.list(&format!("{PRIVATE}/objects"))?.into_iter().map(|entry| entry.key));
+    all.extend(store.list("pool")?.into_iter().map(|entry| entry.key));
+    Ok(all)
 }

@@ -73,10 +73,39 @@ impl Reader<'_> {
         let read = || match extension(path) {
             "deb" | "ddeb" | "udeb" => self.binary(path, number),
             "dsc" => self.source(path, number),
+            "buildinfo" => self.build_info(path, number),
             other => Err(Error::new(format!("'.{other}' is no file that can be published"))
                 .hint("give it .deb, .udeb, .ddeb, .dsc or .changes files")),
         };
         read().context(|| format!("cannot add '{}'", display(path)))
+    }
+
+    /// Notes on a build (deb-buildinfo(5)): they are in no index, and lie beside the packages.
+    fn build_info(&self, path: &Path, number: usize) -> Result<Package> {
+        let text = crate::openpgp::strip_cleartext(&bk::file::read(path, CONTROL_LIMIT)?);
+        let notes = Paragraph::parse(&text).context(|| "not a .buildinfo file".into())?;
+        // `Source: name (version)` for a build of an older source.
+        let source = notes.require("Source")?.split_ascii_whitespace().next().unwrap_or_default();
+        let source = check_name(source)?.to_owned();
+        let version = check_version(&notes)?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = check_file(name)?;
+        let component = self.component(None)?;
+        let (mut file, _) = self.copy(path, name, number)?;
+        file.key = format!("{}/{name}", pool(&component, &source));
+        let stanza = format!(
+            "Package: {source}\nVersion: {version}\nArchitecture: buildinfo\nFilename: {}\n\
+             Size: {}\nSHA256: {}\n",
+            file.key, file.size, file.sha256
+        );
+        let architecture = "buildinfo".to_owned();
+        Ok(Package {
+            key: Key { name: source, version: version.to_string(), architecture },
+            component,
+            indexes: Vec::new(),
+            stanza: stanza.into_bytes(),
+            files: vec![file],
+        })
     }
 
     /// The component of a package: as said, else as its section says (`contrib/net`), else the first.
@@ -168,7 +197,7 @@ fn check_version(paragraph: &Paragraph) -> Result<Version> {
 }
 
 /// Checks the name of a file beside a .dsc or .changes: one name, no way out of the folder.
-fn check_file(name: &str) -> Result<&str> {
+pub fn check_file(name: &str) -> Result<&str> {
     let good = !name.is_empty()
         && !name.starts_with('.')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-_~:".contains(&b));

@@ -1,15 +1,17 @@
 //! `bk-repo init`
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use bk::record::Record;
 use bk::{Error, Result, Session, Status};
 
-use crate::archive::commit::{Commit, Intent, Settings};
+use crate::archive::commit::{Commit, Intent, Settings, Suite};
 use crate::archive::repository::{Change, Repository};
+use crate::archive::translation;
 use crate::command::{self, Writing, check_word, this_architecture};
+use crate::list::find_in;
+use crate::record::Made;
+use crate::transfer;
 
 /// Make a repository, or give one more suites, components and architectures
 #[derive(Debug, clap::Args)]
@@ -53,18 +55,45 @@ pub struct Args {
     /// What it is for (the field Description)
     #[arg(long, value_name = "TEXT", value_parser = one_line)]
     description: Option<String>,
-    /// After what time apt shall believe it no more, such as 7d or 12h (the field Valid-Until)
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    /// After what time apt shall believe it no more, such as 7d or 12h (the field Valid-Until); 0 for
+    /// never
+    #[arg(long, value_name = "TIME", value_parser = validity)]
     valid_for: Option<u64>,
     /// Let apt install from here only what it is told to
-    #[arg(long)]
-    not_automatic: bool,
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
+    not_automatic: Option<bool>,
     /// Let apt upgrade from here what was installed from here, with --not-automatic
-    #[arg(long, requires = "not_automatic")]
-    but_automatic_upgrades: bool,
-    /// The key to sign with [default: the oldest in the key folder, made if there is none]
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
+    but_automatic_upgrades: Option<bool>,
+    /// Give packages for all architectures an index of their own, binary-all, instead of a place in
+    /// each; only for suites that are empty
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
+    binary_all: Option<bool>,
+    /// Have long descriptions in i18n/Translation-en instead of in Packages, as Debian has
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
+    translations: Option<bool>,
+    /// Have Contents indexes for apt-file, which 'bk-repo contents' and 'serve' keep up to date
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
+    contents: Option<bool>,
+    /// Name the keys in the Release file, so that apt takes no other (the field Signed-By)
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
+    signed_by: Option<bool>,
+    /// How many changes back clients may be and still fetch patches (Packages.diff); 0 for none
+    #[arg(long, value_name = "N")]
+    pdiffs: Option<usize>,
+    /// How many versions of each package stay when one is added; 0 for all
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// The key to sign with; given several times: all of them [default: the oldest in the key
+    /// folder, made if there is none]
     #[arg(long, value_name = "FINGERPRINT")]
-    key: Option<String>,
+    key: Vec<String>,
     #[command(flatten)]
     writing: Writing,
 }
@@ -74,6 +103,10 @@ fn one_line(text: &str) -> Result<String> {
         true => Err(Error::new("not one line of text")),
         false => Ok(text.trim().to_owned()),
     }
+}
+
+fn validity(text: &str) -> Result<u64> {
+    if text == "0" { Ok(0) } else { seconds(text) }
 }
 
 /// Reads a time such as `7d`, in seconds.
@@ -92,29 +125,18 @@ pub fn seconds(text: &str) -> Result<u64> {
     parse().ok_or_else(|| Error::new("not a time such as 2w, 7d, 12h or 30m"))
 }
 
-#[derive(serde::Serialize)]
-#[serde(tag = "type", rename = "repository")]
-struct Made<'a> {
-    #[serde(serialize_with = "bk::record::path")]
-    path: &'a Path,
-    suites: Vec<&'a String>,
-    keys: Vec<&'a String>,
-}
-
-impl Record for Made<'_> {
-    fn line(&self) -> Cow<'_, [u8]> {
-        std::os::unix::ffi::OsStrExt::as_bytes(self.path.as_os_str()).into()
-    }
-}
-
 /// Makes or extends a repository.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let repository = Repository::at(&args.dir);
     if args.writing.dry_run {
-        let head = repository.head_if_any()?.unwrap_or_default();
+        let mut head = repository.head_if_any()?.unwrap_or_default();
         let settings = settings(&args, &head);
-        let keys = fingerprints(&head);
-        session.out.record(&Made { path: &args.dir, suites: settings.keys().collect(), keys })?;
+        head.suites.extend(
+            settings
+                .into_iter()
+                .map(|(name, settings)| (name, Suite { settings, ..Suite::default() })),
+        );
+        session.out.record(&Made::new(&args.dir, &head))?;
         return Ok(Status::Done);
     }
     bk::file::create_dir(&args.dir)?;
@@ -122,14 +144,21 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let head = writer.head().cloned().unwrap_or_default();
     let settings = settings(&args, &head);
     let (keys, signers) = if head.number == 0 {
-        let key = command::default_key(session, args.key.as_deref())?;
-        (Some(vec![command::signer(&key)?]), vec![key])
-    } else if args.key.is_some() {
+        let mut keys = match args.key.is_empty() {
+            true => vec![command::default_key(session, None)?],
+            false => {
+                let key = |wanted: &String| command::default_key(session, Some(wanted));
+                args.key.iter().map(key).collect::<Result<_>>()?
+            }
+        };
+        args.writing.unlocking().unlock(session, &mut keys)?;
+        (Some(keys.iter().map(command::signer).collect::<Result<_>>()?), keys)
+    } else if !args.key.is_empty() {
         return Err(Error::new("the repository has its key")
             .hint("'bk-repo key rotate REPO --to FINGERPRINT' gives it another")
             .status(Status::Usage));
     } else {
-        (None, command::signers(session, &head)?)
+        (None, args.writing.signers(session, &head)?)
     };
     let changed = |(name, new): &(&String, &Settings)| {
         head.suites.get(*name).is_none_or(|suite| suite.settings != **new)
@@ -140,18 +169,45 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         .map(|(suite, _)| Intent::Configure { suite: suite.clone() })
         .collect();
     if !intents.is_empty() {
-        let change = Change { action: "init".into(), intents, settings, keys, ..Change::default() };
+        let mut change =
+            Change { action: "init".into(), intents, settings, keys, ..Change::default() };
+        adapt(&repository, &head, &mut change)?;
         writer.commit(change, command::now(session), &signers)?;
     }
     if let Some(head) = writer.head() {
-        let (suites, keys) = (head.suites.keys().collect(), fingerprints(head));
-        session.out.record(&Made { path: &args.dir, suites, keys })?;
+        session.out.record(&Made::new(&args.dir, head))?;
     }
     Ok(Status::Done)
 }
 
-fn fingerprints(head: &Commit) -> Vec<&String> {
-    head.keys.iter().map(|signer| &signer.fingerprint).collect()
+/// Says in `change` what new settings mean for packages that are there.
+fn adapt(repository: &Repository, head: &Commit, change: &mut Change) -> Result<()> {
+    for (name, new) in change.settings.clone() {
+        let Some(suite) = head.suites.get(&name) else { continue };
+        let old = &suite.settings;
+        if old.binary_all != new.binary_all && suite.packages().any(|(_, index)| index.count > 0) {
+            return Err(Error::new(format!("'{name}' has packages: its indexes stay as they are"))
+                .hint("make another suite with --binary-all, and 'bk-repo merge' this one into it")
+                .status(Status::Usage));
+        }
+        // What is for all is in the indexes of new architectures too.
+        let more: Vec<String> =
+            new.architectures.iter().filter(|a| !old.architectures.contains(a)).cloned().collect();
+        let translate = new.translations && !old.translations;
+        if !translate && (more.is_empty() || new.binary_all) {
+            continue;
+        }
+        let mut found = find_in(repository, &name, suite, None)?;
+        found.retain(|place, _| translate || place.key.architecture == "all");
+        translation::rejoin(repository, suite, &mut found)?;
+        for (place, stanza) in found {
+            for index in transfer::targets(&place, &new)? {
+                let edits = change.edits.entry((name.clone(), index)).or_default();
+                edits.insert(place.key.clone(), Some(stanza.clone()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The change that makes a repository with the defaults.
@@ -188,9 +244,16 @@ fn settings(args: &Args, head: &Commit) -> BTreeMap<String, Settings> {
         set(&mut new.label, &args.label);
         set(&mut new.codename, &args.codename);
         set(&mut new.description, &args.description);
-        new.valid_for = args.valid_for.or(new.valid_for);
-        new.not_automatic |= args.not_automatic;
-        new.but_automatic_upgrades |= args.but_automatic_upgrades;
+        new.valid_for = args.valid_for.or(new.valid_for).filter(|&seconds| seconds > 0);
+        new.keep = args.keep.or(new.keep).filter(|&versions| versions > 0);
+        new.pdiffs = args.pdiffs.unwrap_or(new.pdiffs);
+        let set = |field: &mut bool, value: Option<bool>| *field = value.unwrap_or(*field);
+        set(&mut new.not_automatic, args.not_automatic);
+        set(&mut new.but_automatic_upgrades, args.but_automatic_upgrades);
+        set(&mut new.binary_all, args.binary_all);
+        set(&mut new.translations, args.translations);
+        set(&mut new.contents, args.contents);
+        set(&mut new.signed_by, args.signed_by);
         all.insert(name, new);
     }
     all

@@ -10,7 +10,8 @@ use bk::{Context, Error, Result, Session, Status, display};
 
 use crate::archive::commit::Intent;
 use crate::archive::repository::{Change, Repository, public_keys};
-use crate::command::{self, EMAIL, NAME, Writing};
+use crate::command::{self, EMAIL, NAME, Unlocking, Wanted, Writing};
+use crate::init::seconds;
 use crate::openpgp::{Algorithm, PublicKey, SecretKey, armor_keys, read_key};
 
 /// Make, import, export and change the keys that sign
@@ -49,6 +50,8 @@ Exit status:
     Export(Export),
     /// Sign with another key from now on, and with the old ones until --finish
     Rotate(Rotate),
+    /// Let a key be good for longer, or for ever
+    Extend(Extend),
 }
 
 /// Options of `key create`.
@@ -57,6 +60,8 @@ Exit status:
 Examples:
   bk-repo key create
       A key for the next repository.
+  bk-repo key create --expire 104w --passphrase-file /root/pass
+      One that is good for two years, and locked.
   bk-repo key create --name 'Example Packages' --email apt@example.com --rsa
       One that clients before 2016 understand.
 
@@ -75,6 +80,14 @@ pub struct Create {
     /// Make an RSA key with 4096 bits, for clients before 2016
     #[arg(long)]
     rsa: bool,
+    /// Let a subkey sign
+    #[arg(long)]
+    subkey: bool,
+    /// For how long it is good, such as 104w [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    expire: Option<u64>,
+    #[command(flatten)]
+    unlocking: Unlocking,
     /// Say what would be done, and do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -96,9 +109,11 @@ pub struct Import {
     /// The file with the key; - is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// A file with the passphrase that opens the key
-    #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    unlocking: Unlocking,
+    /// Keep it locked with its passphrase
+    #[arg(long)]
+    keep_locked: bool,
     /// Say what would be done, and do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -162,6 +177,38 @@ pub struct Rotate {
     writing: Writing,
 }
 
+/// Options of `key extend`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  bk-repo key extend 4DB1236BCEA3E6A4 --expire 104w /srv/apt
+      Two years from now, and publish the key anew.
+  bk-repo key extend 4DB1236BCEA3E6A4 --never
+      For ever.
+
+Exit status:
+  0   done
+  1   the work failed
+  2   the command line or the configuration is wrong
+  75  another process writes to the repository; try again
+")]
+pub struct Extend {
+    /// The key in the key folder
+    #[arg(value_name = "FINGERPRINT")]
+    key: String,
+    /// The repositories that publish it
+    #[arg(value_name = "REPO")]
+    repos: Vec<PathBuf>,
+    /// For how long from now
+    #[arg(long, value_name = "TIME", value_parser = seconds, required_unless_present = "never")]
+    expire: Option<u64>,
+    /// For ever
+    #[arg(long, conflicts_with = "expire")]
+    never: bool,
+    #[command(flatten)]
+    writing: Writing,
+}
+
 fn user(text: &str) -> Result<String> {
     match text.is_empty() || text.contains(|c: char| c.is_control() || "<>".contains(c)) {
         true => Err(Error::new("not a name or an address")),
@@ -174,11 +221,15 @@ fn user(text: &str) -> Result<String> {
 struct Key {
     fingerprint: String,
     user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
 }
 
 impl Key {
     fn new(key: &PublicKey) -> Self {
-        Key { fingerprint: key.fingerprint(), user: key.user() }
+        let time = |seconds| jiff::Timestamp::from_second(seconds).ok().map(|t| t.to_string());
+        let expires = key.expires().and_then(time);
+        Key { fingerprint: key.fingerprint(), user: key.user(), expires }
     }
 }
 
@@ -196,6 +247,7 @@ pub fn run(command: Command, session: &mut Session) -> Result<Status> {
         Command::Import(args) => import(args, session),
         Command::Export(args) => export(args, session),
         Command::Rotate(args) => rotate(args, session),
+        Command::Extend(args) => extend(args, session),
     }
 }
 
@@ -210,7 +262,16 @@ fn create(args: Create, session: &mut Session) -> Result<Status> {
         session.console.note(&format!("would make a key for '{user}' in '{dir}'"));
         return Ok(Status::Done);
     }
-    let key = command::make_key(session, &user, algorithm(args.rsa))?;
+    // What is asked of the agent is asked by the key's name, which it has not yet.
+    let passphrase = args.unlocking.source().map(|source| source.get("new", &session.console));
+    let wanted = Wanted {
+        user,
+        algorithm: algorithm(args.rsa),
+        subkey: args.subkey,
+        expire: args.expire,
+        passphrase: passphrase.transpose()?,
+    };
+    let key = command::make_key(session, &wanted)?;
     session.out.record(&Key::new(&key.public()))?;
     Ok(Status::Done)
 }
@@ -229,14 +290,16 @@ fn import(args: Import, session: &mut Session) -> Result<Status> {
             true => read_key(std::io::stdin().lock())?,
             false => read_key(std::fs::File::open(&args.file)?)?,
         };
-        let passphrase = match &args.passphrase_file {
-            Some(path) => {
-                let text = String::from_utf8(bk::file::read(path, 4096)?)?;
-                Some(text.trim_end_matches(['\n', '\r']).to_owned())
-            }
-            None => None,
-        };
-        SecretKey::parse(&bytes, passphrase.as_deref())
+        let mut key = SecretKey::parse(&bytes, None)?;
+        let locked = key.clone();
+        args.unlocking.unlock(session, std::slice::from_mut(&mut key))?;
+        match (key.is_locked(), args.keep_locked) {
+            (true, false) => Err(Error::new("it is locked")
+                .hint("give its passphrase with --passphrase-file, or take --keep-locked")
+                .status(Status::Usage)),
+            (_, true) => Ok(locked),
+            _ => Ok(key),
+        }
     };
     let key = read().context(|| format!("cannot import '{}'", display(&args.file)))?;
     if !args.dry_run {
@@ -276,7 +339,7 @@ fn rotate(args: Rotate, session: &mut Session) -> Result<Status> {
     let mut writer = repository.write(args.writing.wait(), &session.console)?;
     let head = writer.head().cloned().unwrap_or_default();
     let mut keys = head.keys.clone();
-    let mut signers = command::signers(session, &head)?;
+    let mut signers = args.writing.signers(session, &head)?;
     if args.finish {
         keys.drain(..keys.len().saturating_sub(1));
         signers.drain(..signers.len().saturating_sub(1));
@@ -285,10 +348,15 @@ fn rotate(args: Rotate, session: &mut Session) -> Result<Status> {
         return Ok(Status::Done);
     } else {
         let key = match &args.to {
-            Some(fingerprint) => command::ring(session).load(fingerprint)?,
+            Some(fingerprint) => {
+                let mut key = command::ring(session).load(fingerprint)?;
+                args.writing.unlocking().unlock(session, std::slice::from_mut(&mut key))?;
+                key
+            }
             None => {
                 let user = signers.first().map_or(String::new(), SecretKey::user);
-                command::make_key(session, &user, algorithm(args.rsa))?
+                let algorithm = algorithm(args.rsa);
+                command::make_key(session, &Wanted { user, algorithm, ..Wanted::default() })?
             }
         };
         let signer = command::signer(&key)?;
@@ -307,5 +375,45 @@ fn rotate(args: Rotate, session: &mut Session) -> Result<Status> {
     for key in &signers {
         session.out.record(&Key::new(&key.public()))?;
     }
+    Ok(Status::Done)
+}
+
+fn extend(args: Extend, session: &mut Session) -> Result<Status> {
+    let ring = command::ring(session);
+    let kept = ring.load(&args.key)?;
+    let mut key = kept.clone();
+    args.writing.unlocking().unlock(session, std::slice::from_mut(&mut key))?;
+    if key.is_locked() {
+        return Err(Error::new(format!("the key {} is locked", key.fingerprint()))
+            .hint("say where its passphrase is, for example with --passphrase-file"));
+    }
+    let now = command::time_of_keys()?;
+    let expires = args.expire.map(|seconds| command::until(now, seconds)).transpose()?;
+    key.set_expiry(now, expires)?;
+    if args.writing.dry_run {
+        session.out.record(&Key::new(&key.public()))?;
+        return Ok(Status::Done);
+    }
+    // Only what it says of itself changes, not what locks it.
+    ring.replace(&kept.with_details_of(&key))?;
+    for path in &args.repos {
+        let repository = Repository::at(path);
+        repository.head()?;
+        let mut writer = repository.write(args.writing.wait(), &session.console)?;
+        let head = writer.head().cloned().unwrap_or_default();
+        let mut keys = head.keys.clone();
+        let Some(mine) = keys.iter_mut().find(|signer| signer.fingerprint == key.fingerprint())
+        else {
+            return Err(Error::new(format!("'{}' is not signed by this key", display(path))));
+        };
+        *mine = command::signer(&key)?;
+        let signers = args.writing.signers(session, &head)?;
+        let configure = |suite: &String| Intent::Configure { suite: suite.clone() };
+        let intents = head.suites.keys().map(configure).collect();
+        let keys = Some(keys);
+        let change = Change { action: "key extend".into(), intents, keys, ..Change::default() };
+        writer.commit(change, command::now(session), &signers)?;
+    }
+    session.out.record(&Key::new(&key.public()))?;
     Ok(Status::Done)
 }

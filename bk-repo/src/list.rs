@@ -6,14 +6,27 @@ use std::path::PathBuf;
 use bk::{Result, Session, Status};
 use bk_deb::debian::control::paragraphs;
 
-use crate::archive::commit::Commit;
+use crate::archive::commit::{Commit, Suite};
 use crate::archive::manifest::Key;
 use crate::archive::repository::Repository;
-use crate::command::check_word;
-use crate::query::Query;
+use crate::archive::translation;
+use crate::dependency::{NEEDS, Universe};
+use crate::query::{Item, Query};
 use crate::record::{Named, Package, component};
+use crate::state;
+use crate::transfer::Packages;
 
 /// List the packages of a repository, name_version_arch a line
+///
+/// A query is name, name=version or name_version_arch, each part with the wildcards *, ? and [a-z];
+/// or an expression of such names and of conditions, put together with ',' (and), '|' (or), '!' (not)
+/// and brackets:
+///
+/// 'Field (relation value)' compares a field with =, with << <= >= >> as a version, with % as a
+/// pattern, with ~ as a regular expression; 'Field' alone asks whether it is there. Fields are those
+/// of the indexes, and Name, $Version, $Architecture (all is in each), $PackageType (deb, udeb,
+/// source), $Source and $SourceVersion. 'name (>= 1.0) {amd64}' is what satisfies this dependency,
+/// by its name or by what it provides; 'name ()' whatever its version.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -21,6 +34,14 @@ Examples:
       Everything, name_version_arch a line.
   bk-repo list /srv/apt 'python3-*'
       What has such a name.
+  bk-repo list /srv/apt 'Name (~ ^python3-), $Version (>= 2), !$Architecture (arm64)'
+      What is like this.
+  bk-repo list /srv/apt 'mail-transport-agent () | $Source (exim4)'
+      What provides something, or was built from something.
+  bk-repo list /srv/apt hello --with-deps
+      A package and all it needs, as far as it is here.
+  bk-repo list /srv/apt --suite stable@12 --json
+      What a suite had then, as objects; a snapshot's name is good too.
   bk-repo list /srv/apt --stanzas | grep-dctrl -FDepends libc6 -sPackage
       What is in the indexes, for tools that read them.
 
@@ -33,12 +54,15 @@ pub struct Args {
     /// The repository
     #[arg(value_name = "REPO")]
     repo: PathBuf,
-    /// name, name=version or name_version_arch, with * and ? if you like
+    /// name, name=version, name_version_arch, or an expression
     #[arg(value_name = "QUERY")]
     query: Option<String>,
-    /// Only what is in this suite
-    #[arg(long, value_name = "NAME", value_parser = check_word)]
+    /// Only what is in this state: SUITE, SUITE@COMMIT or a snapshot
+    #[arg(long, value_name = "STATE")]
     suite: Option<String>,
+    /// And what these packages depend on
+    #[arg(long)]
+    with_deps: bool,
     /// Print the stanzas of the indexes instead
     #[arg(long, conflicts_with = "json")]
     stanzas: bool,
@@ -62,71 +86,112 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let repository = Repository::at(&args.repo);
     let head = repository.head()?;
     let query = args.query.as_deref().map(Query::parse).transpose()?;
-    let found = find(&repository, &head, args.suite.as_deref(), query.as_ref())?;
     let lines = session.out.format() != bk::record::Format::Json;
     let mut shown = BTreeSet::new();
-    for (place, stanza) in found {
-        // A line says nothing of the suite: one is enough.
-        if lines && !shown.insert(place.key.clone()) {
-            continue;
+    for (name, suite) in chosen(&repository, &head, args.suite.as_deref())? {
+        let mut found = find_in(&repository, &name, &suite, query.as_ref())?;
+        if args.with_deps {
+            found =
+                with_dependencies(&find_in(&repository, &name, &suite, None)?, &found, &NEEDS).0;
         }
         if args.stanzas {
-            session.out.raw([&stanza[..], b"\n"].concat())?;
-            continue;
+            translation::rejoin(&repository, &suite, &mut found)?;
         }
-        let Place { suite, key, index, .. } = &place;
-        session.out.record(&Named(Package::new(&args.repo, suite, index, key, &stanza)))?;
+        for (place, stanza) in found {
+            // A line says nothing of the suite: one is enough.
+            if lines && !shown.insert(place.key.clone()) {
+                continue;
+            }
+            if args.stanzas {
+                session.out.raw([&stanza[..], b"\n"].concat())?;
+                continue;
+            }
+            let Place { suite, key, index, .. } = &place;
+            session.out.record(&Named(Package::new(&args.repo, suite, index, key, &stanza)))?;
+        }
     }
     Ok(Status::Done)
+}
+
+/// The suites of today, or the state that is named.
+pub fn chosen(
+    repository: &Repository,
+    head: &Commit,
+    state: Option<&str>,
+) -> Result<Vec<(String, Suite)>> {
+    match state {
+        Some(name) => Ok(vec![(name.to_owned(), state::resolve(repository, head, name)?)]),
+        None => Ok(head.suites.iter().map(|(n, s)| (n.clone(), s.clone())).collect()),
+    }
 }
 
 /// The packages a query means, in order, with their stanzas.
 pub fn find(
     repository: &Repository,
     head: &Commit,
-    suite: Option<&str>,
+    state: Option<&str>,
     query: Option<&Query>,
-) -> Result<BTreeMap<Place, Vec<u8>>> {
-    let mut found: BTreeMap<Place, Vec<u8>> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    if let Some(name) = suite.filter(|name| !head.suites.contains_key(*name)) {
-        let known: Vec<&str> = head.suites.keys().map(String::as_str).collect();
-        return Err(bk::Error::new(format!("the repository has no suite '{name}'"))
-            .hint(format!("it has {}", known.join(", ")))
-            .status(Status::Usage));
+) -> Result<Packages> {
+    let mut found = Packages::new();
+    for (name, suite) in chosen(repository, head, state)? {
+        found.extend(find_in(repository, &name, &suite, query)?);
     }
+    Ok(found)
+}
+
+/// The same of one suite.
+pub fn find_in(
+    repository: &Repository,
+    name: &str,
+    suite: &Suite,
+    query: Option<&Query>,
+) -> Result<Packages> {
+    let mut found = Packages::new();
+    let mut seen = BTreeSet::new();
     let load = |id: &str| repository.chunk(id);
-    for (name, state) in head.suites.iter().filter(|(n, _)| suite.is_none_or(|s| s == *n)) {
-        for (path, index) in &state.indexes {
-            let manifest = repository.manifest(index)?;
-            let mut take = |key: Key, stanza: &[u8]| {
-                let place = Place {
-                    suite: name.clone(),
-                    component: component(path).to_owned(),
-                    key,
-                    index: path.clone(),
-                };
-                let udeb = path.contains("/debian-installer/");
-                let same = (name.clone(), place.component.clone(), udeb, place.key.clone());
-                if query.is_none_or(|query| query.matches(&place.key)) && seen.insert(same) {
-                    found.insert(place, stanza.to_vec());
+    for (path, index) in suite.packages() {
+        let manifest = repository.manifest(index)?;
+        let component = component(path);
+        let udeb = path.contains("/debian-installer/");
+        let mut take = |key: Key, stanza: &[u8]| {
+            let item = Item { key: &key, stanza, udeb };
+            if query.is_none_or(|query| query.matches(&item))
+                && seen.insert((component, udeb, key.clone()))
+            {
+                let (suite, index) = (name.to_owned(), path.clone());
+                let place = Place { suite, component: component.to_owned(), key, index };
+                found.insert(place, stanza.to_vec());
+            }
+        };
+        match query.and_then(Query::exact_name) {
+            Some(exact) => {
+                for (key, stanza) in manifest.named(exact, &load)? {
+                    take(key, &stanza);
                 }
-            };
-            match query.and_then(Query::exact_name) {
-                Some(exact) => {
-                    for (key, stanza) in manifest.named(exact, &load)? {
-                        take(key, &stanza);
-                    }
-                }
-                None => {
-                    for chunk in &manifest.chunks {
-                        for stanza in paragraphs(&load(&chunk.id)?) {
-                            take(Key::of(stanza)?, stanza);
-                        }
+            }
+            None => {
+                for chunk in &manifest.chunks {
+                    for stanza in paragraphs(&load(&chunk.id)?) {
+                        take(Key::of(stanza)?, stanza);
                     }
                 }
             }
         }
     }
     Ok(found)
+}
+
+/// Packages with all they need among `all`, and the names of what they need that is not there.
+pub fn with_dependencies(
+    all: &Packages,
+    some: &Packages,
+    fields: &[&str],
+) -> (Packages, BTreeMap<String, String>) {
+    let mut universe = Universe::default();
+    all.iter().for_each(|(place, stanza)| universe.add(&place.key, stanza));
+    let start = all.keys().filter(|place| some.contains_key(*place)).map(|place| &place.key);
+    let (chosen, missing) = universe.closure(start, fields);
+    let found = all.iter().filter(|(place, _)| chosen.contains(&place.key));
+    let missing = missing.into_iter().map(|(name, key)| (name, key.to_string())).collect();
+    (found.map(|(place, stanza)| (place.clone(), stanza.clone())).collect(), missing)
 }

@@ -3,6 +3,7 @@
 //! Keys are v4, `Ed25519Legacy` or RSA: gpgv and sqv of Debian 12 know neither v6 keys nor the new
 //! numbers of the curves. Nothing here runs gpg.
 
+pub mod passphrase;
 pub mod ring;
 
 use std::io::Read;
@@ -10,12 +11,12 @@ use std::io::Read;
 use bk::{Error, Result, Status};
 use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, Deserializable, DetachedSignature, KeyType,
-    SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey,
+    SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder,
 };
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData};
-use pgp::types::{KeyDetails, KeyVersion, Password, SigningKey, Timestamp, VerifyingKey};
+use pgp::types::{Duration, KeyDetails, KeyVersion, Password, SigningKey, Timestamp, VerifyingKey};
 
 /// The kinds of keys that are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,9 @@ fn fingerprint(key: &impl KeyDetails) -> String {
 }
 
 impl SecretKey {
-    /// Makes a key for `user`, `Name <email>`, made at `created` seconds since 1970.
-    pub fn generate(user: &str, algorithm: Algorithm, created: u32) -> Result<Self> {
+    /// Makes a key for `user`, `Name <email>`, made at `created` seconds since 1970. With `subkey`,
+    /// a subkey signs, and the primary key can be kept elsewhere.
+    pub fn generate(user: &str, algorithm: Algorithm, created: u32, subkey: bool) -> Result<Self> {
         let key_type = match algorithm {
             Algorithm::Ed25519 => KeyType::Ed25519Legacy,
             Algorithm::Rsa4096 => KeyType::Rsa(4096),
@@ -65,12 +67,22 @@ impl SecretKey {
         let mut builder = SecretKeyParamsBuilder::default();
         builder
             .version(KeyVersion::V4)
-            .key_type(key_type)
+            .key_type(key_type.clone())
             .can_certify(true)
-            .can_sign(true)
+            .can_sign(!subkey)
             .created_at(Timestamp::from_secs(created))
             .preferred_hash_algorithms([HashAlgorithm::Sha512].into_iter().collect())
             .primary_user_id(user.to_owned());
+        if subkey {
+            let mut params = SubkeyParamsBuilder::default();
+            params
+                .version(KeyVersion::V4)
+                .key_type(key_type)
+                .can_sign(true)
+                .created_at(Timestamp::from_secs(created));
+            let params = params.build().map_err(|e| Error::new(e.to_string()))?;
+            builder.subkeys(vec![params]);
+        }
         let params = builder.build().map_err(|e| Error::new(e.to_string()))?;
         let key = params.generate(rand::thread_rng()).map_err(failed("cannot make a key"))?;
         Ok(SecretKey { key })
@@ -83,25 +95,103 @@ impl SecretKey {
             true => SignedSecretKey::from_armor_single(bytes).map(|(key, _)| key),
             false => SignedSecretKey::from_bytes(bytes),
         };
-        let mut key = parsed.map_err(failed("not an OpenPGP secret key"))?;
+        let key = parsed.map_err(failed("not an OpenPGP secret key"))?;
         key.verify_bindings().map_err(failed("its own signatures are not good"))?;
         usable(&key.primary_key)?;
-        let password = Password::from(passphrase.unwrap_or_default());
+        let mut key = SecretKey { key };
+        if let Some(passphrase) = passphrase {
+            key.unlock(passphrase)?;
+        }
+        Ok(key)
+    }
+
+    /// Whether it needs a passphrase before it can sign.
+    pub fn is_locked(&self) -> bool {
+        let primary = self.key.primary_key.secret_params().is_encrypted();
+        let sub = |sub: &pgp::composed::SignedSecretSubKey| sub.key.secret_params().is_encrypted();
+        primary || self.key.secret_subkeys.iter().any(sub)
+    }
+
+    /// Opens it.
+    pub fn unlock(&mut self, passphrase: &str) -> Result<()> {
+        let password = Password::from(passphrase);
         let locked = |e| {
             Error::from(e)
                 .context("the passphrase does not open it")
                 .hint("give the right one with --passphrase-file")
                 .status(Status::Usage)
         };
-        if key.primary_key.secret_params().is_encrypted() {
-            key.primary_key.remove_password(&password).map_err(locked)?;
+        if self.key.primary_key.secret_params().is_encrypted() {
+            self.key.primary_key.remove_password(&password).map_err(locked)?;
         }
-        for sub in &mut key.secret_subkeys {
+        for sub in &mut self.key.secret_subkeys {
             if sub.key.secret_params().is_encrypted() {
                 sub.key.remove_password(&password).map_err(locked)?;
             }
         }
-        Ok(SecretKey { key })
+        Ok(())
+    }
+
+    /// The same key, locked with a passphrase.
+    pub fn locked(&self, passphrase: &str) -> Result<Self> {
+        let mut locked = self.clone();
+        let password = Password::from(passphrase);
+        let mut rng = rand::thread_rng();
+        let lock = |e| failed("cannot lock the key")(e);
+        locked.key.primary_key.set_password(&mut rng, &password).map_err(lock)?;
+        for sub in &mut locked.key.secret_subkeys {
+            sub.key.set_password(&mut rng, &password).map_err(lock)?;
+        }
+        Ok(locked)
+    }
+
+    /// Until when it is good, in seconds since 1970; `None` for ever.
+    pub fn expires(&self) -> Option<i64> {
+        expires(&self.key.primary_key, &self.key.details)
+    }
+
+    /// Says at `now` that it is good until `expires`, both in seconds since 1970; `None` for ever.
+    pub fn set_expiry(&mut self, now: u32, expires: Option<u32>) -> Result<()> {
+        let created = self.key.primary_key.created_at().as_secs();
+        let bound = self.bound();
+        let primary = &self.key.primary_key;
+        let public = primary.public_key();
+        for user in &mut self.key.details.users {
+            let Some(last) = user.signatures.iter().max_by_key(|s| s.created()) else { continue };
+            let Some(old) = last.config() else { continue };
+            let mut config =
+                SignatureConfig::v4(old.typ, primary.algorithm(), HashAlgorithm::Sha512);
+            config.hashed_subpackets = old.hashed_subpackets.clone();
+            config.hashed_subpackets.retain(|packet| {
+                !matches!(
+                    packet.data,
+                    SubpacketData::SignatureCreationTime(_) | SubpacketData::KeyExpirationTime(_)
+                )
+            });
+            // Of two, verifiers believe the later one.
+            let time = Timestamp::from_secs(now.max(bound));
+            let add = |data| Subpacket::regular(data);
+            let sign = || -> pgp::errors::Result<Signature> {
+                config.hashed_subpackets.push(add(SubpacketData::SignatureCreationTime(time))?);
+                if let Some(expires) = expires {
+                    let valid = Duration::from_secs(expires.saturating_sub(created));
+                    config.hashed_subpackets.push(add(SubpacketData::KeyExpirationTime(valid))?);
+                }
+                config.unhashed_subpackets =
+                    vec![add(SubpacketData::IssuerKeyId(primary.legacy_key_id()))?];
+                let tag = pgp::types::Tag::UserId;
+                config.sign_certification(primary, public, &Password::empty(), tag, &user.id)
+            };
+            user.signatures = vec![sign().map_err(failed("cannot sign the key"))?];
+        }
+        Ok(())
+    }
+
+    /// The same key, saying of itself what another copy of it says.
+    pub fn with_details_of(&self, other: &SecretKey) -> Self {
+        let mut key = self.clone();
+        key.key.details = other.key.details.clone();
+        key
     }
 
     /// The fingerprint of the primary key, in upper-case hex.
@@ -180,12 +270,36 @@ fn is_armored(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"-----BEGIN")
 }
 
+/// Until when a key is good: what its latest signature over itself says.
+fn expires(key: &impl KeyDetails, details: &pgp::composed::SignedKeyDetails) -> Option<i64> {
+    let all = details.users.iter().flat_map(|user| &user.signatures);
+    let valid = all.max_by_key(|signature| signature.created())?.key_expiration_time()?;
+    match valid.as_secs() {
+        // RFC 9580, 5.2.3.13: 0 is never.
+        0 => None,
+        seconds => Some(i64::from(key.created_at().as_secs()) + i64::from(seconds)),
+    }
+}
+
 /// Signs a Release file with every key. The same bytes, keys and date give the same signatures; a
 /// date before a key was made becomes that time.
 /// The text must end with a newline.
 pub fn sign_release(release: &str, date: i64, keys: &[SecretKey]) -> Result<Signed> {
     let date =
         u32::try_from(date).map_err(|_| Error::new(format!("{date} is no time to sign at")))?;
+    for key in keys {
+        if key.is_locked() {
+            return Err(Error::new(format!("the key {} is locked", key.fingerprint()))
+                .hint("say where its passphrase is: --passphrase-file, --passphrase-fd or --passphrase-agent"));
+        }
+        if let Some(end) = key.expires().filter(|&end| end <= i64::from(date)) {
+            let end = jiff::Timestamp::from_second(end).map(|t| t.to_string()).unwrap_or_default();
+            return Err(Error::new(format!("the key {} expired at {end}", key.fingerprint()))
+                .hint(
+                    "'bk-repo key extend' lets it live longer, 'bk-repo key rotate' makes another",
+                ));
+        }
+    }
     let all = |kind: SignatureType, data: &[u8]| -> pgp::errors::Result<Vec<Signature>> {
         keys.iter().map(|key| key.sign(kind, date, data)).collect()
     };
@@ -242,6 +356,11 @@ impl PublicKey {
     /// Who it belongs to, as its first user says.
     pub fn user(&self) -> String {
         user(&self.key.details)
+    }
+
+    /// Until when it is good, in seconds since 1970; `None` for ever.
+    pub fn expires(&self) -> Option<i64> {
+        expires(&self.key.primary_key, &self.key.details)
     }
 
     /// The key, armored.
@@ -316,6 +435,32 @@ pub fn verify_cleartext(message: &str, keys: &[PublicKey]) -> Result<String> {
     Ok(message.signed_text().replace("\r\n", "\n") + "\n")
 }
 
+/// The text of a file signed in the clear and which of `keys` signed it, if one did.
+pub fn signed_by<'a>(
+    message: &str,
+    keys: impl IntoIterator<Item = &'a PublicKey>,
+) -> Result<(String, Vec<&'a PublicKey>)> {
+    let (parsed, _) =
+        CleartextSignedMessage::from_string(message).map_err(failed("not a signed text"))?;
+    let good: Vec<&PublicKey> =
+        keys.into_iter().filter(|key| key.verifies(|part| part.cleartext(&parsed))).collect();
+    Ok((parsed.signed_text().replace("\r\n", "\n") + "\n", good))
+}
+
+/// Reads all public keys of a keyring, armored or binary.
+pub fn read_ring(bytes: &[u8]) -> Result<Vec<PublicKey>> {
+    let keys: pgp::errors::Result<Vec<SignedPublicKey>> = match is_armored(bytes) {
+        true => SignedPublicKey::from_armor_many(bytes).and_then(|(keys, _)| keys.collect()),
+        false => SignedPublicKey::from_bytes_many(bytes).and_then(Iterator::collect),
+    };
+    let keys = keys.map_err(failed("not a keyring"))?;
+    let good = |key: SignedPublicKey| {
+        key.verify_bindings().map_err(failed("a key's own signatures are not good"))?;
+        Ok(PublicKey { key })
+    };
+    keys.into_iter().map(good).collect()
+}
+
 /// Checks that each of `keys` signed `data`.
 pub fn verify_detached(signature: &str, data: &[u8], keys: &[PublicKey]) -> Result<()> {
     let (signatures, _) =
@@ -374,7 +519,13 @@ mod tests {
     #[test]
     fn gpgv_and_sqv_accept_what_each_kind_of_key_signs() {
         let make = |algorithm| {
-            let key = SecretKey::generate("A <a@example.com>", algorithm, 1_700_000_000).unwrap();
+            let key = SecretKey::generate(
+                "A <a@example.com>",
+                algorithm,
+                1_700_000_000,
+                algorithm == Algorithm::Rsa4096,
+            )
+            .unwrap();
             SecretKey::parse(key.armored().unwrap().as_bytes(), None).unwrap()
         };
         let (ed25519, rsa) = (make(Algorithm::Ed25519), make(Algorithm::Rsa4096));
@@ -413,7 +564,8 @@ mod tests {
             assert_eq!(verify_cleartext(&signed.in_release, &public).unwrap(), RELEASE);
             verify_detached(&signed.detached, RELEASE.as_bytes(), &public).unwrap();
             assert!(verify_detached(&signed.detached, b"x", &public).is_err());
-            let stranger = SecretKey::generate("C <c@example.com>", Algorithm::Ed25519, 1).unwrap();
+            let stranger =
+                SecretKey::generate("C <c@example.com>", Algorithm::Ed25519, 1, false).unwrap();
             assert!(verify_cleartext(&signed.in_release, &[stranger.public()]).is_err());
             assert_eq!(strip_cleartext(signed.in_release.as_bytes()), RELEASE.as_bytes());
             let again = sign_release(RELEASE, 1_750_000_000, &keys).unwrap();

@@ -1,5 +1,6 @@
 //! The pages for people: what is in a repository, and how to use it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bk::http::escape;
 use bk::{Context, Result, display};
 use bk_deb::debian::control::field;
+use bk_deb::debian::version;
 
-use crate::archive::commit::Commit;
+use crate::archive::commit::{self, Commit, Intent};
 use crate::archive::repository::Repository;
 use crate::list;
 use crate::sources;
@@ -16,17 +18,26 @@ use crate::sources;
 /// More rows than this nobody reads: the search is for that.
 const ROWS: usize = 500;
 
+/// How many of the latest changes are told.
+const CHANGES: u64 = 10;
+
 const STYLE: &str = "\
-:root{color-scheme:light dark;--line:light-dark(#d8dde3,#353b43);--dim:light-dark(#57606a,#98a2ad);\
---link:light-dark(#0b57d0,#8ab4f8);--code:light-dark(#f4f6f8,#1c2128)}\
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1.5rem}\
-h1{font-size:1.6rem;margin:.2em 0}h2{font-size:1.15rem;margin:2em 0 .4em}a{color:var(--link)}\
+:root{color-scheme:light dark;--line:light-dark(#dfe3e8,#31363d);--dim:light-dark(#57606a,#98a2ad);\
+--link:light-dark(#0b57d0,#8ab4f8);--code:light-dark(#f6f8fa,#1b1f24);--page:light-dark(#fff,#121417)}\
+*{box-sizing:border-box}body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;\
+padding:1.5rem;background:var(--page)}\
+h1{font-size:1.7rem;margin:.2em 0}h2{font-size:1.15rem;margin:2.2em 0 .5em}a{color:var(--link);\
+text-decoration:none}a:hover{text-decoration:underline}\
 pre{background:var(--code);border:1px solid var(--line);border-radius:6px;padding:.8rem;overflow:auto;\
-font-size:.85rem}table{border-collapse:collapse;width:100%}\
-th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
-th{color:var(--dim);font-weight:500}td.n,th.n{text-align:right}.dim{color:var(--dim)}\
-input{font:inherit;padding:.35rem .6rem;width:20rem;max-width:60%}button{font:inherit;padding:.35rem .8rem}\
-td p{margin:0;color:var(--dim);font-size:.9rem}summary{cursor:pointer}";
+font-size:.85rem}code{background:var(--code);border-radius:4px;padding:.1em .3em;font-size:.88em}\
+table{border-collapse:collapse;width:100%}.wide{overflow-x:auto}\
+th,td{text-align:left;padding:.4rem 1rem .4rem 0;border-bottom:1px solid var(--line);\
+vertical-align:top}th{color:var(--dim);font-weight:500}td.n,th.n{text-align:right;padding-right:0;\
+white-space:nowrap}.dim{color:var(--dim)}.hash{overflow-wrap:anywhere;font-size:.8rem}\
+form{display:flex;gap:.5rem;flex-wrap:wrap;align-items:center;margin:.5rem 0}\
+input{font:inherit;padding:.35rem .6rem;flex:0 1 22rem;min-width:10rem}\
+button{font:inherit;padding:.35rem .9rem}td p{margin:0;color:var(--dim);font-size:.9rem}\
+summary{cursor:pointer}dt{color:var(--dim);font-size:.9rem;margin-top:.5rem}dd{margin:0}";
 
 /// A repository being served; its packages are read again when there is a new commit.
 pub struct Site {
@@ -47,8 +58,15 @@ struct Row {
     component: String,
     file: String,
     size: u64,
+    sha256: String,
     summary: String,
+    /// Fields people ask for, as they stand in the index.
+    more: Vec<(&'static str, String)>,
 }
+
+/// What a package's page tells besides its place.
+const FIELDS: [&str; 7] =
+    ["Maintainer", "Homepage", "Section", "Depends", "Recommends", "Provides", "Installed-Size"];
 
 impl Site {
     /// The repository in a folder.
@@ -59,6 +77,11 @@ impl Site {
     /// The folder.
     pub fn path(&self) -> &Path {
         self.repository.path()
+    }
+
+    /// The latest commit.
+    pub fn head(&self) -> Result<Commit> {
+        self.repository.head()
     }
 
     fn content(&self) -> Result<Arc<Content>> {
@@ -86,6 +109,14 @@ impl Site {
                 component: record.component,
                 file: record.path.to_string_lossy().into_owned(),
                 size: record.size,
+                sha256: record.sha256,
+                more: FIELDS
+                    .iter()
+                    .filter_map(|name| {
+                        let value = String::from_utf8_lossy(field(&stanza, name)?).into_owned();
+                        Some((*name, value))
+                    })
+                    .collect(),
                 summary: summary.lines().next().unwrap_or_default().to_owned(),
             });
         }
@@ -95,10 +126,11 @@ impl Site {
     }
 }
 
-/// The words searched for, from the query of a URL.
-pub fn search(query: &str) -> String {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix("q="));
-    value.and_then(|value| bk::http::decode(&value.replace('+', " "))).unwrap_or_default()
+/// A value of the query of a URL.
+fn asked(query: &str, name: &str) -> Option<String> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(known, _)| *known == name)?;
+    bk::http::decode(&value.replace('+', " ")).filter(|value| !value.is_empty())
 }
 
 fn page(title: &str, body: &str) -> String {
@@ -117,36 +149,27 @@ pub fn overview<'a>(names: impl Iterator<Item = &'a str>) -> String {
     page("Repositories", &format!("<h1>Repositories</h1>\n<ul>\n{items}</ul>\n"))
 }
 
-/// The page of a repository, at `url`; `search` chooses packages.
-pub fn repository(site: &Site, url: &str, search: &str) -> Result<String> {
+/// The page of a repository, at `url`: `q` in its query chooses packages, `package` shows one.
+pub fn repository(site: &Site, url: &str, query: &str) -> Result<String> {
     let content = site.content()?;
     let Content { head, rows } = &*content;
     let name = site.path().file_name().map(display).unwrap_or_default();
     let label = head.suites.values().find_map(|suite| suite.settings.label.clone());
     let title = label.unwrap_or(name);
+    if let Some(package) = asked(query, "package") {
+        return Ok(package_page(&title, &package, rows));
+    }
     let mut body = format!("<h1>{}</h1>\n", escape(&title));
     let description = head.suites.values().find_map(|suite| suite.settings.description.clone());
     if let Some(text) = description {
         body += &format!("<p>{}</p>\n", escape(&text));
     }
-    body += "<h2>Suites</h2>\n<table><tr><th>Suite</th><th>Components</th><th>Architectures</th>\
-             <th class=\"n\">Packages</th><th>Published</th></tr>\n";
-    for (name, suite) in &head.suites {
-        let count = rows.iter().filter(|row| row.suite == *name).count();
-        let time = jiff::Timestamp::from_second(suite.published.date)
-            .map(|time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
-            .unwrap_or_default();
-        let link = escape(name);
-        let settings = &suite.settings;
-        let _ = writeln!(
-            body,
-            "<tr><td><a href=\"dists/{link}/\">{link}</a></td><td>{}</td><td>{}</td>\
-             <td class=\"n\">{count}</td><td>{time}</td></tr>",
-            escape(&settings.components.join(" ")),
-            escape(&settings.architectures.join(" "))
-        );
+    let search = asked(query, "q");
+    body += &packages(rows, search.as_deref().unwrap_or_default());
+    if search.is_some() {
+        return Ok(page(&title, &(body + "<p><a href=\"./\">All packages</a></p>\n")));
     }
-    body += "</table>\n";
+    body += "<h2>Use it</h2>\n";
     let sources = sources::text(head, url, &[])?;
     let id: String = title
         .chars()
@@ -154,54 +177,179 @@ pub fn repository(site: &Site, url: &str, search: &str) -> Result<String> {
         .collect();
     let _ = write!(
         body,
-        "<h2>Use it</h2>\n<p>As root, write this to \
-         <code>/etc/apt/sources.list.d/{id}.sources</code>; the key is in it. Then \
-         <code>apt update</code> and <code>apt install</code> what you like.</p>\n\
-         <details><summary>{id}.sources</summary><pre>{}</pre></details>\n\
-         <p class=\"dim\">The key alone: <a href=\"key.asc\">key.asc</a>{}</p>\n",
+        "<p>As root, write this to <code>/etc/apt/sources.list.d/{id}.sources</code>; the key is \
+         in it:</p>\n<details><summary>{id}.sources</summary><pre>{}</pre></details>\n\
+         <p>Then:</p><pre>apt update\napt install {}</pre>\n\
+         <p class=\"dim\">The key alone: <a href=\"key.asc\">key.asc</a>, {}</p>\n",
         escape(&sources),
+        escape(rows.first().map_or("PACKAGE", |row| &row.package)),
         head.keys
             .iter()
-            .map(|k| format!(" <code>{}</code>", escape(&k.fingerprint)))
-            .collect::<String>()
+            .map(|key| format!("<code>{}</code>", escape(&key.fingerprint)))
+            .collect::<Vec<_>>()
+            .join(" ")
     );
+    body += &suites(head, rows);
+    body += &changes(site, head)?;
+    Ok(page(&title, &body))
+}
+
+fn suites(head: &Commit, rows: &[Row]) -> String {
+    let mut body = "<h2>Suites</h2>\n<div class=\"wide\"><table><tr><th>Suite</th>\
+        <th>Components</th><th>Architectures</th><th>Published</th><th class=\"n\">Packages</th></tr>\n"
+        .to_owned();
+    for (name, suite) in &head.suites {
+        let count = rows.iter().filter(|row| row.suite == *name).count();
+        let link = escape(name);
+        let settings = &suite.settings;
+        let _ = writeln!(
+            body,
+            "<tr><td><a href=\"dists/{link}/\">{link}</a></td><td>{}</td><td>{}</td>\
+             <td>{}</td><td class=\"n\">{count}</td></tr>",
+            escape(&settings.components.join(" ")),
+            escape(&settings.architectures.join(" ")),
+            time(suite.published.date),
+        );
+    }
+    body + "</table></div>\n"
+}
+
+fn time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map(|time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+        .unwrap_or_default()
+}
+
+/// The packages whose names or summaries have all the words, each with its versions.
+fn packages(rows: &[Row], search: &str) -> String {
     let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
     let hit = |row: &&Row| {
         let text = format!("{} {}", row.package, row.summary).to_lowercase();
         words.iter().all(|word| text.contains(word))
     };
-    let found: Vec<&Row> = rows.iter().filter(hit).collect();
-    let _ = write!(
-        body,
+    let mut found: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    for row in rows.iter().filter(hit) {
+        found.entry(&row.package).or_default().push(row);
+    }
+    let all: BTreeSet<&str> = rows.iter().map(|row| row.package.as_str()).collect();
+    let mut body = format!(
         "<h2>Packages</h2>\n<form><input type=\"search\" name=\"q\" value=\"{}\" \
-         placeholder=\"name or description\" aria-label=\"Search packages\"> \
-         <button>Search</button> <span class=\"dim\">{} of {}</span></form>\n\
-         <table><tr><th>Package</th><th>Version</th><th>Architecture</th><th>Suite</th>\
-         <th class=\"n\">Size</th></tr>\n",
+         placeholder=\"name or description\" aria-label=\"Search packages\">\
+         <button>Search</button><span class=\"dim\">{} of {}</span></form>\n\
+         <div class=\"wide\"><table><tr><th>Package</th><th>Versions</th><th>Architectures</th>\
+         <th>Suites</th><th class=\"n\">Size</th></tr>\n",
         escape(search),
         found.len(),
-        rows.len()
+        all.len()
     );
-    for row in found.iter().take(ROWS) {
+    for rows in found.values_mut() {
+        rows.sort_by(|a, b| version::compare(&a.version, &b.version));
+    }
+    for (name, rows) in found.iter().take(ROWS) {
+        let Some(newest) = rows.last() else { continue };
+        let distinct = |value: &dyn Fn(&Row) -> String| {
+            let mut seen = BTreeSet::new();
+            let all = rows.iter().rev().map(|row| value(row));
+            all.filter(|value| seen.insert(value.clone())).take(6).collect::<Vec<_>>().join("<br>")
+        };
         let _ = writeln!(
             body,
-            "<tr><td><a href=\"{}\">{}</a><p>{}</p></td><td>{}</td><td>{}</td><td>{} {}</td>\
-             <td class=\"n\">{}</td></tr>",
-            escape(&link(&row.file)),
-            escape(&row.package),
-            escape(&row.summary),
+            "<tr><td><a href=\"?package={}\">{}</a><p>{}</p></td><td>{}</td><td>{}</td>\
+             <td>{}</td><td class=\"n\">{}</td></tr>",
+            escape(&link(name)),
+            escape(name),
+            escape(&newest.summary),
+            distinct(&|row| escape(&row.version)),
+            distinct(&|row| escape(&row.architecture)),
+            distinct(&|row| escape(&row.suite)),
+            size(newest.size)
+        );
+    }
+    body += "</table></div>\n";
+    if found.len() > ROWS {
+        let _ = writeln!(body, "<p class=\"dim\">and {} more: search</p>", found.len() - ROWS);
+    }
+    body
+}
+
+/// What was done lately.
+fn changes(site: &Site, head: &Commit) -> Result<String> {
+    let mut body = "<h2>Changes</h2>\n<div class=\"wide\"><table>\n".to_owned();
+    for number in (head.number.saturating_sub(CHANGES) + 1..=head.number).rev() {
+        let Some(commit) = commit::read(site.repository.store(), number)? else { continue };
+        let mut told: Vec<String> = Vec::new();
+        for intent in &commit.intents {
+            told.push(match intent {
+                Intent::Add { suite, package, .. } | Intent::Copy { suite, package, .. } => {
+                    format!("+{} {} in {suite}", package.name, package.version)
+                }
+                Intent::Remove { suite, package, .. } => {
+                    format!("\u{2212}{} {} in {suite}", package.name, package.version)
+                }
+                Intent::Rollback { suite, to } => format!("{suite} as in commit {to}"),
+                Intent::Configure { suite } => format!("settings of {suite}"),
+            });
+        }
+        // A person reads a few; the log has them all.
+        let more = told.len().saturating_sub(8);
+        told.truncate(8);
+        if more > 0 {
+            told.push(format!("and {more} more"));
+        }
+        let _ = writeln!(
+            body,
+            "<tr><td class=\"dim\">{}</td><td>{}</td><td>{}</td></tr>",
+            time(commit.time),
+            escape(&commit.action),
+            told.iter().map(|text| escape(text)).collect::<Vec<_>>().join("<br>")
+        );
+    }
+    Ok(body + "</table></div>\n")
+}
+
+/// The page of one package: each version with what its index says.
+fn package_page(title: &str, package: &str, rows: &[Row]) -> String {
+    let mut mine: Vec<&Row> = rows.iter().filter(|row| row.package == package).collect();
+    mine.sort_by(|a, b| version::compare(&b.version, &a.version));
+    let mut body =
+        format!("<p><a href=\"./\">{}</a></p>\n<h1>{}</h1>\n", escape(title), escape(package));
+    let Some(newest) = mine.first() else {
+        return page(package, &(body + "<p>There is no such package.</p>\n"));
+    };
+    let _ = write!(
+        body,
+        "<p>{}</p>\n<pre>apt install {}</pre>\n",
+        escape(&newest.summary),
+        escape(package)
+    );
+    for row in mine {
+        let _ = write!(
+            body,
+            "<h2>{} <span class=\"dim\">{}, {} {}</span></h2>\n\
+             <p><a href=\"{}\">{}</a> <span class=\"dim\">{}</span></p>\n<dl>",
             escape(&row.version),
             escape(&row.architecture),
             escape(&row.suite),
             escape(&row.component),
+            escape(&link(&row.file)),
+            escape(row.file.rsplit('/').next().unwrap_or_default()),
             size(row.size)
         );
+        for (name, value) in &row.more {
+            let value = match *name {
+                // Only what is plainly a page of the web becomes a link.
+                "Homepage" if value.starts_with("https://") || value.starts_with("http://") => {
+                    format!("<a rel=\"nofollow\" href=\"{0}\">{0}</a>", escape(value))
+                }
+                "Installed-Size" => format!("{} KiB", escape(value)),
+                _ => escape(value),
+            };
+            let _ = write!(body, "<dt>{name}</dt><dd>{value}</dd>");
+        }
+        let _ =
+            writeln!(body, "<dt>SHA256</dt><dd class=\"hash\">{}</dd></dl>", escape(&row.sha256));
     }
-    body += "</table>\n";
-    if found.len() > ROWS {
-        let _ = writeln!(body, "<p class=\"dim\">and {} more: search</p>", found.len() - ROWS);
-    }
-    Ok(page(&title, &body))
+    page(package, &body)
 }
 
 /// The page of a folder inside a repository.
@@ -267,8 +415,8 @@ mod tests {
 
     #[test]
     fn foreign_words_do_no_harm() {
-        assert_eq!(search("a=b&q=x%3Cy+z"), "x<y z");
-        assert_eq!(search("q=%"), "");
+        assert_eq!(asked("a=b&q=x%3Cy+z", "q").as_deref(), Some("x<y z"));
+        assert_eq!(asked("q=%", "q"), None);
         assert_eq!(link("pool/a b:c%/x~1+2.deb"), "pool/a%20b%3Ac%25/x~1+2.deb");
         assert_eq!(escape("<a href='x'>&\""), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;");
         assert_eq!([size(999), size(1234), size(45_678_901)], ["999 B", "1.2 kB", "46 MB"]);

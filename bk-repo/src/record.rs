@@ -8,6 +8,7 @@ use bk::record::Record;
 use bk_deb::debian::control::field;
 use serde::Serialize;
 
+use crate::archive::commit::Commit;
 use crate::archive::manifest::Key;
 
 /// A package in a repository.
@@ -59,6 +60,30 @@ impl Package {
             size,
             sha256,
         }
+    }
+}
+
+/// A repository that was made or changed.
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "repository")]
+pub struct Made<'a> {
+    #[serde(serialize_with = "bk::record::path")]
+    path: &'a Path,
+    suites: Vec<String>,
+    keys: Vec<String>,
+}
+
+impl<'a> Made<'a> {
+    /// The record of the repository at `path`.
+    pub fn new(path: &'a Path, head: &Commit) -> Self {
+        let suites = head.suites.keys().cloned().collect();
+        Made { path, suites, keys: head.keys.iter().map(|key| key.fingerprint.clone()).collect() }
+    }
+}
+
+impl Record for Made<'_> {
+    fn line(&self) -> Cow<'_, [u8]> {
+        self.path.as_os_str().as_bytes().into()
     }
 }
 

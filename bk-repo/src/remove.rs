@@ -21,6 +21,8 @@ Examples:
       All versions of a package, from every suite.
   bk-repo remove /srv/apt hello=1.0 --suite stable
       One version from one suite.
+  bk-repo remove /srv/apt --all --suite testing
+      Everything of one suite.
   bk-repo remove -n /srv/apt '*_*_arm64'
       What would go if all of one architecture did.
 
@@ -34,9 +36,12 @@ pub struct Args {
     /// The repository
     #[arg(value_name = "REPO")]
     repo: PathBuf,
-    /// name, name=version or name_version_arch, with * and ? if you like
-    #[arg(value_name = "PACKAGE", required = true)]
+    /// name, name=version, name_version_arch, or an expression as 'bk-repo list' takes it
+    #[arg(value_name = "PACKAGE", required_unless_present = "all")]
     packages: Vec<String>,
+    /// Every package
+    #[arg(short, long, conflicts_with = "packages")]
+    all: bool,
     /// Only from this suite
     #[arg(long, value_name = "NAME", value_parser = check_word)]
     suite: Option<String>,
@@ -47,8 +52,9 @@ pub struct Args {
 /// Removes packages.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let repository = Repository::at(&args.repo);
+    let packages = if args.all { vec!["*".to_owned()] } else { args.packages };
     let queries: Vec<Query> =
-        args.packages.iter().map(|text| Query::parse(text)).collect::<Result<_>>()?;
+        packages.iter().map(|text| Query::parse(text)).collect::<Result<_>>()?;
     let mut head = repository.head()?;
     let mut writer = match args.writing.dry_run {
         true => None,
@@ -60,9 +66,13 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let mut failed = false;
     let mut change = Change { action: "remove".into(), ..Change::default() };
     let mut gone = Vec::new();
-    for (query, text) in queries.iter().zip(&args.packages) {
+    if let Some(name) = &args.suite {
+        // What was cannot be changed.
+        command::suite(&head, Some(name))?;
+    }
+    for (query, text) in queries.iter().zip(&packages) {
         let found = find(&repository, &head, args.suite.as_deref(), Some(query))?;
-        if found.is_empty() {
+        if found.is_empty() && !args.all {
             failed = true;
             session.console.error(&missing(&repository, &head, text)?);
         }
@@ -84,7 +94,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         }
     }
     if let Some(writer) = writer.as_mut().filter(|_| !change.edits.is_empty()) {
-        let signers = command::signers(session, &head)?;
+        let signers = args.writing.signers(session, &head)?;
         writer
             .commit(change, command::now(session), &signers)
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use bk::{Context, Error, Result, Session, Status, display};
 use bk_deb::debian::control::paragraphs;
 
-use crate::archive::commit::{self, Intent, Suite};
+use crate::archive::commit::{Intent, Suite};
 use crate::archive::repository::{Change, Repository};
 use crate::check::pool_files;
 use crate::command::{self, Writing, check_word};
 use crate::log;
+use crate::state;
 
 /// Publish again what a suite had before
 ///
@@ -37,9 +38,10 @@ pub struct Args {
     /// The suite [default: the one there is]
     #[arg(long, value_name = "NAME", value_parser = check_word)]
     suite: Option<String>,
-    /// The commit whose state is wanted [default: the one before the suite's last change]
-    #[arg(long, value_name = "NUMBER")]
-    to: Option<u64>,
+    /// The state that is wanted: a commit's number, SUITE@COMMIT or a snapshot [default: what was
+    /// before the suite's last change]
+    #[arg(long, value_name = "STATE")]
+    to: Option<String>,
     #[command(flatten)]
     writing: Writing,
 }
@@ -52,20 +54,27 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let head = writer.head().cloned().unwrap_or_default();
     let name = command::suite(&head, args.suite.as_deref())?;
     let suite = head.suites.get(&name).cloned().unwrap_or_default();
-    let to = args.to.or(suite.previous.last().copied()).ok_or_else(|| {
+    let previous = || suite.previous.last().map(u64::to_string);
+    let wanted = args.to.or_else(previous).ok_or_else(|| {
         Error::new(format!("'{name}' has had no other state")).hint("see 'bk-repo log'")
     })?;
-    let old = commit::read(repository.store(), to)?.and_then(|mut c| c.suites.remove(&name));
-    let old = old.ok_or_else(|| {
-        Error::new(format!("commit {to} has no suite '{name}'")).hint("see 'bk-repo log'")
-    })?;
-    let failed = || format!("cannot roll back '{}' to commit {to}", display(&args.repo));
+    let state = match wanted.parse::<u64>() {
+        Ok(number) => format!("{name}@{number}"),
+        Err(_) => wanted,
+    };
+    let to = match (state.split_once('@'), state::snapshot_of(repository.store(), &state)?) {
+        (Some((_, number)), _) => number.parse().unwrap_or_default(),
+        (None, Some(snapshot)) => snapshot.commit,
+        (None, None) => head.number,
+    };
+    let old = state::resolve(&repository, &head, &state)?;
+    let failed = || format!("cannot roll back '{}' to '{state}'", display(&args.repo));
     whole(&repository, &old).context(failed)?;
     if args.writing.dry_run {
-        session.console.note(&format!("would publish '{name}' as commit {to} had it"));
+        session.console.note(&format!("would publish '{name}' as {state} was"));
         return Ok(Status::Done);
     }
-    let signers = command::signers(session, &head)?;
+    let signers = args.writing.signers(session, &head)?;
     let change = Change {
         action: "rollback".into(),
         intents: vec![Intent::Rollback { suite: name.clone(), to }],
@@ -82,7 +91,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
 /// Finds what gc has removed before anything is changed.
 fn whole(repository: &Repository, suite: &Suite) -> Result<()> {
     let mut seen = BTreeSet::new();
-    for index in suite.indexes.values() {
+    for (_, index) in suite.packages() {
         for chunk in repository.manifest(index)?.chunks {
             if !seen.insert(chunk.id.clone()) {
                 continue;

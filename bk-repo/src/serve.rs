@@ -7,12 +7,22 @@ use std::sync::Arc;
 
 use bk::http::hyper::{Method, StatusCode, header};
 use bk::http::{self, Caching, Request, Response};
-use bk::{Error, Result, Session, Status, display};
+use bk::{Console, Error, Result, Session, Status, display};
 
 use crate::archive::repository::Repository;
+use crate::command::{self, Unlocking};
+use crate::metrics::Metrics;
 use crate::page::{self, Site};
+use crate::put;
+use crate::tend::{Garden, Keys};
+use crate::uploads::{Access, Incoming};
 
-/// Serve repositories over HTTP: to apt, and a page for people
+/// Serve repositories over HTTP: to apt, a page for people, and uploads
+///
+/// Uploads are PUT below /upload/: what dput sends, .changes last, to /upload/NAME; a single .deb, as
+/// 'curl -T' sends it, to /upload/SUITE/NAME. Who may is told by a token or by the signature of the
+/// .changes file. While it runs, it signs again what would expire and keeps Contents up to date, if
+/// the keys are at hand. /healthz and /metrics (for Prometheus) tell how it is.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -22,6 +32,12 @@ Examples:
       To all machines that reach this one.
   bk-repo serve /srv/one /srv/two
       Two repositories, below /one/ and /two/.
+  bk-repo serve /srv/apt --tokens /etc/buildkit/tokens
+      With uploads: curl -H 'Authorization: Bearer TOKEN' -T x.deb http://HOST:8080/upload/stable/
+  bk-repo serve /srv/apt --uploaders stable=release.asc --uploaders testing=all.asc
+      With uploads by dput (method = http, incoming = upload), each key where it may.
+  bk-repo serve /srv/apt --incoming /srv/incoming
+      And publish what is put into a folder, .changes last.
 
 Exit status:
   0   ended by SIGTERM or SIGINT, after what was in flight
@@ -35,13 +51,48 @@ pub struct Args {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
+    /// A file of tokens that allow uploads: TOKEN [SUITE]... a line
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// A keyring of those whose signed .changes files are published, in one suite or in all
+    #[arg(long, value_name = "[SUITE=]FILE")]
+    uploaders: Vec<String>,
+    /// Publish in the first repository what is put into this folder, .changes last
+    #[arg(long, value_name = "DIR")]
+    incoming: Option<PathBuf>,
+    #[command(flatten)]
+    unlocking: Unlocking,
+}
+
+/// All that answers requests.
+pub struct Server {
+    /// The repositories by their names.
+    pub sites: BTreeMap<String, Arc<Site>>,
+    /// Where their uploads wait.
+    pub incoming: BTreeMap<String, Arc<Incoming>>,
+    /// Who may upload.
+    pub access: Arc<Access>,
+    /// The keys that sign.
+    pub keys: Arc<Keys>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// stderr.
+    pub console: Console,
 }
 
 /// Serves repositories until SIGTERM or SIGINT. Prints where, a line each.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let mut sites = BTreeMap::new();
+    let mut incoming = BTreeMap::new();
+    let mut open = Vec::new();
+    let mut paths = Vec::new();
+    let mut access = Access::default();
+    if let Some(path) = &args.tokens {
+        access.add_tokens(path)?;
+    }
+    args.uploaders.iter().try_for_each(|text| access.add_uploaders(text))?;
     for path in &args.repos {
-        Repository::at(path).head()?;
+        let head = Repository::at(path).head()?;
         let path = path.canonicalize()?;
         let name = path.file_name().map(display).unwrap_or_default();
         if let Some(other) = sites.insert(name.clone(), Arc::new(Site::new(&path))) {
@@ -49,6 +100,16 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
                 .hint(format!("rename one; the other is '{}'", display(other.path())))
                 .status(Status::Usage));
         }
+        incoming.insert(name, Arc::new(Incoming::of(&Repository::at(&path))?));
+        match command::signers(session, &head, &args.unlocking) {
+            Ok(keys) => open.extend(keys),
+            // Without them it serves what there is.
+            Err(error) if access.is_empty() && args.incoming.is_none() => {
+                session.console.info(&error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+        paths.push(path);
     }
     let default = [SocketAddr::from(([127, 0, 0, 1], 8080))];
     let addresses = if args.listen.is_empty() { &default[..] } else { &args.listen };
@@ -57,26 +118,57 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         session.out.raw(format!("http://{}/\n", listener.local_addr()?))?;
     }
     session.out.flush()?;
-    let sites = Arc::new(sites);
-    http::serve(listeners, &session.console, move |request| answer(sites.clone(), request))?;
+    let tends = !open.is_empty();
+    let (keys, access) = (Arc::new(Keys::new(&command::ring(session), open)), Arc::new(access));
+    if tends {
+        let (keys, access, watched) = (keys.clone(), access.clone(), args.incoming);
+        Garden { repos: paths, keys, access, watched }.start(&session.console)?;
+    }
+    let console = session.console.clone();
+    let metrics = Metrics::default();
+    let server = Arc::new(Server { sites, incoming, access, keys, metrics, console });
+    http::serve(listeners, &session.console, move |request| {
+        let server = server.clone();
+        async move {
+            let response = answer(server.clone(), request).await;
+            server.metrics.count(response.status());
+            response
+        }
+    })?;
     Ok(Status::Done)
 }
 
-type Sites = Arc<BTreeMap<String, Arc<Site>>>;
-
-async fn answer(sites: Sites, request: Request) -> Response {
+async fn answer(server: Arc<Server>, request: Request) -> Response {
     let not_found = || http::error(StatusCode::NOT_FOUND, "not found");
+    let sites = &server.sites;
     let path = request.uri().path();
     let Some(mut names) = http::names(path) else { return not_found() };
-    let (site, base) = if sites.len() == 1 {
-        (sites.values().next().cloned(), "/".to_owned())
+    match path {
+        "/healthz" => return http::error(StatusCode::OK, "ok"),
+        "/metrics" => {
+            let server = server.clone();
+            let text =
+                http::tokio::task::spawn_blocking(move || server.metrics.text(&server.sites));
+            return match text.await {
+                Ok(text) => http::text(StatusCode::OK, "text/plain; version=0.0.4", text),
+                Err(_) => http::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot count"),
+            };
+        }
+        _ => {}
+    }
+    let (name, base) = if sites.len() == 1 {
+        (sites.keys().next().cloned().unwrap_or_default(), "/".to_owned())
     } else if names.is_empty() {
         return html(&request, page::overview(sites.keys().map(String::as_str)));
     } else {
         let name = names.remove(0);
-        (sites.get(&name).cloned(), format!("/{name}/"))
+        let base = format!("/{name}/");
+        (name, base)
     };
-    let Some(site) = site else { return not_found() };
+    let Some(site) = sites.get(&name).cloned() else { return not_found() };
+    if names.first().is_some_and(|first| first == "upload") && !server.access.is_empty() {
+        return put::answer(server, &name, &names[1..], request).await;
+    }
     let file = names.iter().fold(site.path().to_owned(), |path, name| path.join(name));
     if !names.is_empty() && !file.is_dir() {
         let caching = match &names[..] {
@@ -99,7 +191,7 @@ async fn answer(sites: Sites, request: Request) -> Response {
     let url = format!("http://{}{base}", host.unwrap_or("localhost"));
     let query = request.uri().query().unwrap_or_default().to_owned();
     let make = move || match names.is_empty() {
-        true => page::repository(&site, &url, &page::search(&query)),
+        true => page::repository(&site, &url, &query),
         false => page::folder(&names.join("/"), &file),
     };
     match http::tokio::task::spawn_blocking(make).await {

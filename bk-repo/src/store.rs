@@ -72,6 +72,8 @@ pub trait Store: Send + Sync {
     fn remove(&self, key: &str) -> Result<()>;
     /// The files under a folder, sorted by name.
     fn list(&self, prefix: &str) -> Result<Vec<Entry>>;
+    /// Where a file is or would be on this machine, if the store is a folder here.
+    fn local(&self, key: &str) -> Option<PathBuf>;
     /// When a file was last written, if it is there.
     fn modified(&self, key: &str) -> Result<Option<SystemTime>>;
     /// Says that a file was needed until now, for the retention that goes by time.
@@ -340,6 +342,10 @@ impl Store for Folder {
         }
         all.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(all)
+    }
+
+    fn local(&self, key: &str) -> Option<PathBuf> {
+        Some(self.path(key))
     }
 
     fn modified(&self, key: &str) -> Result<Option<SystemTime>> {

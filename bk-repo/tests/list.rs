@@ -71,3 +71,118 @@ fn remove_takes_a_package_from_every_index() {
     assert_eq!(ran.stdout, "b_1:2_amd64\n");
     ran.says("no package is 'aa'");
 }
+
+#[test]
+fn expressions_find_what_aptlys_find() {
+    let world = World::new();
+    world.bk(&["init", "repo", "--arch", "amd64", "--arch", "i386"]).ok();
+    let debs = [
+        world.deb(
+            "web",
+            "1.0-1",
+            "amd64",
+            "Section: net\nPriority: optional\nDepends: lib (>= 1)\n",
+        ),
+        world.deb("web", "2.0~rc1-1", "amd64", "Section: net\nPriority: optional\n"),
+        world.deb("web", "1:0.5", "i386", "Section: net\nPriority: extra\n"),
+        world.deb(
+            "lib",
+            "1.5",
+            "all",
+            "Section: libs\nSource: libsrc (1.5-2)\nPriority: required\n",
+        ),
+        world.deb(
+            "mailer",
+            "3",
+            "all",
+            "Section: mail\nProvides: mail-agent, smtp\nPriority: optional\n",
+        ),
+        world.deb(
+            "python3-web",
+            "2.10",
+            "all",
+            "Section: python\nPriority: optional\nTag: role::x\n",
+        ),
+        world.deb(
+            "python3-lib",
+            "2.9",
+            "all",
+            "Section: python\nPriority: optional\nSource: libsrc\n",
+        ),
+    ];
+    let words: Vec<&str> = debs.iter().map(String::as_str).collect();
+    world.bk(&[&["add", "repo"], &words[..]].concat()).ok();
+    let root = world.path("aptly");
+    world.write("aptly.conf", format!("{{\"rootDir\": \"{}\"}}", root.display()));
+    let aptly = |args: &[&str]| {
+        let mut command = std::process::Command::new("aptly");
+        command.arg("-config=aptly.conf").args(args).current_dir(world.path(""));
+        common::Ran::new(command.output().unwrap())
+    };
+    aptly(&["repo", "create", "r"]).ok();
+    aptly(&[&["repo", "add", "r"], &words[..]].concat()).ok();
+    let mut hits = 0;
+    for query in [
+        "web (>= 1.0-1)",
+        "web (<< 1.0)",
+        "web (= 2.0~rc1-1)",
+        "web (2.0~rc1-1)",
+        "lib | web (>> 2)",
+        "Name (% python3-*)",
+        "Name (% *[bl]), Priority (optional)",
+        "Name (~ '^(web|lib)$')",
+        "Name (~ eb)",
+        "!Name (% python3-*)",
+        "(Section (net) | Section (libs)), !Priority (extra)",
+        "$Architecture (i386)",
+        "$Architecture (amd64)",
+        "$Architecture (all)",
+        "$PackageType (deb)",
+        "$PackageType (source)",
+        "$Source (libsrc)",
+        "$Source (web)",
+        "$SourceVersion (>= 1.5-2)",
+        "$Version (>= 2)",
+        "Version (<= 1.5)",
+        "Tag",
+        "!Tag, Section (python)",
+        "Priority (~ ^op), $Version (<< 2.10)",
+        "Depends (% lib*)",
+        "web {i386}",
+        "web (>= 0) {amd64}",
+        "lib_1.5_all",
+        "Name (= mailer) | Section ('python')",
+        "Name (% 'python3-[a-k]*')",
+    ] {
+        let expected = aptly(&["repo", "search", "r", query]);
+        let mut expected: Vec<&str> = expected.stdout.lines().collect();
+        let found = world.bk(&["list", "repo", query]).ok();
+        let mut found: Vec<&str> = found.lines().collect();
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{query}");
+        hits += usize::from(!found.is_empty());
+    }
+    assert!(hits > 22, "{hits}");
+    // Where ours differs: only in brackets a name may be one that is provided.
+    assert_eq!(world.bk(&["list", "repo", "mail-agent"]).ok(), "");
+    assert_eq!(world.bk(&["list", "repo", "mail-agent ()"]).ok(), "mailer_3_all\n");
+    assert_eq!(
+        world.bk(&["list", "repo", "web=1.0-1", "--with-deps"]).ok(),
+        "lib_1.5_all\nweb_1.0-1_amd64\n"
+    );
+    world.bk(&["list", "repo", "Name (~ '[')"]).code(2).says("bk-repo-list(1)");
+}
+
+#[test]
+fn everything_is_removed_with_all() {
+    let world = world();
+    world.bk(&["remove", "repo"]).code(2);
+    world.bk(&["remove", "repo", "-a", "a"]).code(2);
+    assert_eq!(world.bk(&["remove", "repo", "-a"]).ok().lines().count(), 5);
+    assert_eq!(world.bk(&["list", "repo"]).ok(), "");
+    world.bk(&["remove", "repo", "-a"]).ok();
+    let apt = world.apt_file();
+    apt.update(&[]);
+    assert!(apt.versions("a").is_empty());
+}

@@ -5,56 +5,10 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
 
-use common::World;
-
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(world: &World, args: &[&str]) -> Self {
-        let mut command = world.command(&["serve", "--listen", "127.0.0.1:0"]);
-        let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
-        Server { child, address }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    fn get(&self, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
-        self.ask("GET", path, headers)
-    }
-
-    fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let host = &self.address;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"
-        )
-        .unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
-        let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (code, head, answer[end + 4..].to_vec())
-    }
-
-    fn stop(mut self) {
-        common::run("/".as_ref(), "kill", &["-TERM", &self.child.id().to_string()]);
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-    }
-}
+use common::{Server, World};
 
 #[test]
 fn apt_updates_and_downloads_over_http_while_the_repository_changes() {
@@ -134,6 +88,12 @@ fn people_get_a_page_with_packages_search_and_instructions() {
     let some = page("/?q=zeb");
     assert!(some.contains("zebra") && !some.contains("aardvark"));
     assert!(page("/?q=%3Cscript%3E").contains("&lt;script&gt;"));
+    let one = page("/?package=zebra");
+    for text in ["2.5", "zebra_2.5_amd64.deb", "apt install zebra", "SHA256", "Maintainer"] {
+        assert!(one.contains(text), "{text} is not in {one}");
+    }
+    assert!(page("/?package=none").contains("no such package"));
+    assert!(all.contains("+zebra 2.5 in stable"), "{all}");
     assert!(page("/pool/main/z/zebra/").contains("zebra_2.5_amd64.deb"));
     // What the page tells to write is what works.
     let sources = page("/");

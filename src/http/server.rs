@@ -208,7 +208,7 @@ impl<C: Send + Sync + 'static> Server<C> {
         F: Fn(Arc<C>, Request) -> R + Send + Sync + 'static,
         R: Future<Output = Response> + Send + 'static,
     {
-        crate::signal::keep_running();
+        crate::signal::leave_to_server(self.reload.is_some());
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = match self.reload {

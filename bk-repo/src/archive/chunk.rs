@@ -3,7 +3,7 @@
 //! One object holds a zstd frame, a gzip member and an xz block of the same text, under the hash of
 //! that text. Adding a package compresses the chunk it falls into; the others are copied.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use bk::{Context, Error, Result};
 use sha2::{Digest, Sha256};
@@ -91,6 +91,42 @@ pub fn unpack(id: &str, object: &[u8]) -> Result<Vec<u8>> {
         true => Ok(text),
         false => Err(Error::new("its text is not what its name says")),
     }
+}
+
+/// Whether all three forms are of the text the object is named for.
+pub fn is_whole(id: &str, object: &[u8]) -> bool {
+    let whole = || -> Result<bool> {
+        let parts = parts(object)?;
+        let text = unpack(id, object)?;
+        Ok(gunzip(&parts)? == text && unxz(&parts)? == text)
+    };
+    whole().unwrap_or(false)
+}
+
+/// The text, from whichever form still has it.
+pub fn salvage(id: &str, object: &[u8]) -> Option<Vec<u8>> {
+    let parts = parts(object).ok()?;
+    let forms = [unpack(id, object).ok(), gunzip(&parts).ok(), unxz(&parts).ok()];
+    forms.into_iter().flatten().find(|text| self::id(text) == id)
+}
+
+fn gunzip(parts: &Parts<'_>) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(parts.gzip).take(parts.plain as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn unxz(parts: &Parts<'_>) -> Result<Vec<u8>> {
+    let mut stream = Vec::new();
+    xz::start(&mut stream)?;
+    let blocks = [(parts.xz_unpadded, parts.plain as u64)];
+    stream.extend_from_slice(parts.xz);
+    xz::end(&mut stream, if parts.xz.is_empty() { &[] } else { &blocks })?;
+    let mut text = Vec::new();
+    // Blocks have a dictionary of their size, and that is bounded.
+    let reader = lzma_rust2::XzReader::new(&stream[..], false);
+    reader.take(parts.plain as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ pub struct Commit {
     pub action: String,
     /// What it was to do.
     pub intents: Vec<Intent>,
+    /// What tells the upload it published, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
     /// Who signs; who came last, last.
     pub keys: Vec<Signer>,
     /// The suites by name.
@@ -115,10 +118,41 @@ pub struct Suite {
     pub published: Published,
     /// The commits that published the generations before this one, the latest last.
     pub previous: Vec<u64>,
+    /// What leads from earlier states of an index to this one, the earliest first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub patches: BTreeMap<String, Vec<Patch>>,
+}
+
+impl Suite {
+    /// The indexes that say which packages there are, by their paths.
+    pub fn packages(&self) -> impl Iterator<Item = (&String, &Index)> {
+        self.indexes.iter().filter(|(path, _)| holds_packages(path))
+    }
+}
+
+/// Whether an index says which packages there are; others describe or search those.
+pub fn holds_packages(path: &str) -> bool {
+    path.ends_with("/Packages") || path.ends_with("/Sources")
+}
+
+/// A step from one state of an index to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patch {
+    /// Its name in `Packages.diff`.
+    pub name: String,
+    /// The hash of the index it starts from.
+    pub from: String,
+    /// The size of that in bytes.
+    pub from_size: u64,
+    /// The hash of the patch itself.
+    pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
 /// What a suite is called and has room for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// Components, in their order.
     pub components: Vec<String>,
@@ -138,6 +172,53 @@ pub struct Settings {
     pub not_automatic: bool,
     /// Whether apt shall upgrade from here all the same.
     pub but_automatic_upgrades: bool,
+    /// Whether packages for all architectures have an index of their own, `binary-all`.
+    pub binary_all: bool,
+    /// Whether long descriptions are in `Translation-en` instead of in `Packages`.
+    pub translations: bool,
+    /// Whether there are `Contents` indexes.
+    pub contents: bool,
+    /// How many steps back `Packages.diff` reaches; 0 for none.
+    pub pdiffs: usize,
+    /// How many versions of a package stay; all unless said.
+    pub keep: Option<usize>,
+    /// Whether the Release file names the keys that may sign it.
+    pub signed_by: bool,
+    /// What the indexes say instead of the packages, by their names.
+    pub overrides: BTreeMap<String, Override>,
+}
+
+/// What an index says instead of the package itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// The field `Section`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+    /// The field `Priority`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
+    /// The field `Phased-Update-Percentage`: how many of a hundred machines get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phased: Option<u8>,
+}
+
+impl Settings {
+    /// The indexes a package belongs to; none if the suite is not for its architecture.
+    pub fn indexes_of(&self, component: &str, architecture: &str, udeb: bool) -> Vec<String> {
+        if architecture == "source" {
+            return vec![format!("{component}/source/Sources")];
+        }
+        let folder = match udeb {
+            true => format!("{component}/debian-installer"),
+            false => component.to_owned(),
+        };
+        let path = |a: &str| format!("{folder}/binary-{a}/Packages");
+        if architecture == "all" && self.binary_all {
+            return vec![path("all")];
+        }
+        let wanted = |a: &&String| architecture == "all" || **a == architecture;
+        self.architectures.iter().filter(wanted).map(|a| path(a)).collect()
+    }
 }
 
 /// An index: its manifest's hash, and its published forms.
@@ -174,11 +255,27 @@ fn hint() -> String {
     format!("{PRIVATE}/head")
 }
 
+/// A line of text, and below it its SHA-256: nothing else says whether it is still what was written.
+pub fn seal(text: &[u8]) -> Vec<u8> {
+    [text, b"\n", super::chunk::id(text).as_bytes(), b"\n"].concat()
+}
+
+/// The line above its hash.
+pub fn unseal(bytes: &[u8]) -> Result<&[u8]> {
+    let damaged = || Error::new("it is not what was written").hint("'bk-repo check' tells more");
+    // 64 digits and a newline each.
+    let (text, hash) = bytes.split_at_checked(bytes.len().wrapping_sub(66)).ok_or_else(damaged)?;
+    match hash == format!("\n{}\n", super::chunk::id(text)).as_bytes() {
+        true => Ok(text),
+        false => Err(damaged()),
+    }
+}
+
 /// Reads a commit, if it is there.
 pub fn read(store: &dyn Store, number: u64) -> Result<Option<Commit>> {
     let Some(bytes) = store.read(&key(number))? else { return Ok(None) };
     let parse = || -> Result<Commit> {
-        let commit: Commit = serde_json::from_slice(&bytes)?;
+        let commit: Commit = serde_json::from_slice(unseal(&bytes)?)?;
         match (commit.version, commit.number == number) {
             (VERSION, true) => Ok(commit),
             (VERSION, false) => Err(Error::new("it says that it is another one")),
@@ -210,8 +307,7 @@ pub fn head(store: &dyn Store) -> Result<u64> {
 /// Writes a commit; says false where another has this number.
 pub fn create(store: &dyn Store, commit: &Commit) -> Result<bool> {
     let commit = Commit { version: VERSION, ..commit.clone() };
-    let mut text = serde_json::to_vec(&commit)?;
-    text.push(b'\n');
+    let text = seal(&serde_json::to_vec(&commit)?);
     let created = store.create(&key(commit.number), &text)?;
     if created {
         // Without it the head is found a little later.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::manifest::Manifest;
-use super::{chunk, xz};
+use super::{chunk, pdiff, xz};
 use crate::store::Staged;
 
 /// A published form of an index.
@@ -26,19 +26,32 @@ pub struct IndexFile {
 /// The forms every index is published in.
 pub const SUFFIXES: [&str; 4] = ["", ".gz", ".xz", ".zst"];
 
-/// Writes the forms of an index into `scratch`, to be placed in the folder `dir` by their hashes.
-/// `load` gives chunks as they are stored.
+/// The forms an index is published in.
+pub fn suffixes(path: &str) -> &'static [&'static str] {
+    if pdiff::is_patch(path) {
+        return &[".gz"];
+    }
+    match path.rsplit('/').next().unwrap_or_default() {
+        // apt reads it as it is.
+        "Index" => &[""],
+        _ => &SUFFIXES,
+    }
+}
+
+/// Writes the forms of the index `path` of a suite into `scratch`, to be placed in the folder `dir`
+/// by their hashes. `load` gives chunks as they are stored.
 pub fn assemble(
     manifest: &Manifest,
-    dir: &str,
+    (dir, path): (&str, &str),
     scratch: &Path,
     load: &dyn Fn(&str) -> Result<Vec<u8>>,
 ) -> Result<(Vec<IndexFile>, Vec<Staged>)> {
     let failed = || "cannot put an index together".to_owned();
     let mut writers = Vec::new();
-    for suffix in SUFFIXES {
+    for &suffix in suffixes(path) {
         // Different indexes are written beside each other.
-        let path = scratch.join(format!("{}{suffix}", dir.replace('/', "_")));
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let path = scratch.join(format!("{}_{name}{suffix}", dir.replace('/', "_")));
         let file = File::create(&path).context(failed)?;
         let mut writer = Hashing::new(BufWriter::with_capacity(1 << 16, file));
         if suffix == ".xz" {

@@ -73,9 +73,15 @@ impl std::fmt::Display for Key {
 }
 
 impl Key {
-    /// The key of a stanza of `Packages` or, if it has a `Directory`, of `Sources`.
+    /// The key of a stanza of `Packages` or, if it has a `Directory`, of `Sources`. One of
+    /// `Translation-en` has no version: the hash of its description stands for it.
     pub fn of(stanza: &[u8]) -> Result<Self> {
         let get = |name| field(stanza, name).map(|v| String::from_utf8_lossy(v).into_owned());
+        if let (Some(name), Some(version), Some(_)) =
+            (get("Package"), get("Description-md5"), get("Description-en"))
+        {
+            return Ok(Key { name, version, architecture: "en".into() });
+        }
         let architecture = match get("Directory") {
             Some(_) => Some("source".into()),
             None => get("Architecture"),
@@ -104,6 +110,8 @@ pub struct Chunk {
     pub size: u64,
     /// How many stanzas it has.
     pub count: u64,
+    /// How many lines its text has.
+    pub lines: u64,
     /// The key of the first.
     pub first: Key,
 }
@@ -219,6 +227,41 @@ impl Manifest {
     }
 }
 
+/// How many lines a text has.
+pub fn lines(text: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', text).count() as u64
+}
+
+/// The chunks of a text that is no list of stanzas: borders stand behind lines that hash low.
+pub fn of_lines(text: &[u8]) -> (Manifest, BTreeMap<String, Vec<u8>>) {
+    // Lines of Contents have about 80 bytes; this makes chunks of about 128 KiB of them.
+    const ONE_IN: u32 = 1600;
+    let (mut chunks, mut texts) = (Vec::new(), BTreeMap::new());
+    let mut cut = |text: &[u8]| {
+        let id = chunk::id(text);
+        let first =
+            Key { name: String::new(), version: String::new(), architecture: String::new() };
+        let (size, lines) = (text.len() as u64, lines(text));
+        chunks.push(Chunk { id: id.clone(), size, count: 0, lines, first });
+        texts.insert(id, text.to_vec());
+    };
+    let (mut start, mut end) = (0, 0);
+    for line in text.split_inclusive(|&b| b == b'\n') {
+        end += line.len();
+        let size = end - start;
+        let mut crc = flate2::Crc::new();
+        crc.update(line);
+        if size >= MOST || (size >= LEAST && crc.sum() < u32::MAX / ONE_IN) {
+            cut(&text[start..end]);
+            start = end;
+        }
+    }
+    if start < text.len() {
+        cut(&text[start..]);
+    }
+    (Manifest { chunks }, texts)
+}
+
 #[derive(Default)]
 struct Rebuild {
     chunks: Vec<Chunk>,
@@ -249,7 +292,8 @@ impl Rebuild {
         let text = std::mem::take(&mut self.open);
         let id = chunk::id(&text);
         let count = std::mem::take(&mut self.count);
-        self.chunks.push(Chunk { id: id.clone(), size: text.len() as u64, count, first });
+        let (size, lines) = (text.len() as u64, lines(&text));
+        self.chunks.push(Chunk { id: id.clone(), size, count, lines, first });
         self.texts.insert(id, text);
     }
 }

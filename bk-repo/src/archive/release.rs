@@ -2,11 +2,12 @@
 
 use bk::{Error, Result};
 
-use super::commit::{Settings, Suite};
+use super::commit::{Settings, Signer, Suite};
+use super::pdiff;
 
 /// Writes the Release file of a suite, dated `date` in seconds since 1970.
-pub fn text(name: &str, suite: &Suite, date: i64) -> Result<String> {
-    let Settings { origin, label, codename, description, .. } = &suite.settings;
+pub fn text(name: &str, suite: &Suite, date: i64, keys: &[Signer]) -> Result<String> {
+    let Settings { origin, label, codename, description, binary_all, .. } = &suite.settings;
     let mut text = String::new();
     let mut field = |name: &str, value: &str| text.extend([name, ": ", value, "\n"]);
     field("Origin", origin.as_deref().unwrap_or("BuildKit"));
@@ -24,15 +25,25 @@ pub fn text(name: &str, suite: &Suite, date: i64) -> Result<String> {
         field("ButAutomaticUpgrades", "yes");
     }
     field("Acquire-By-Hash", "yes");
-    // Packages for every architecture are in each architecture's index.
-    field("No-Support-for-Architecture-all", "Packages");
-    field("Architectures", &suite.settings.architectures.join(" "));
+    let mut architectures = suite.settings.architectures.clone();
+    if *binary_all {
+        architectures.insert(0, "all".into());
+    } else {
+        // Packages for every architecture are in each architecture's index.
+        field("No-Support-for-Architecture-all", "Packages");
+    }
+    field("Architectures", &architectures.join(" "));
     field("Components", &suite.settings.components.join(" "));
     if let Some(description) = description {
         field("Description", description);
     }
+    if suite.settings.signed_by {
+        // Each of them, for apt asks for all that it has seen there before.
+        let all: Vec<&str> = keys.iter().map(|key| key.fingerprint.as_str()).collect();
+        field("Signed-By", &all.join(","));
+    }
     text += "SHA256:\n";
-    for (path, index) in &suite.indexes {
+    for (path, index) in suite.indexes.iter().filter(|(path, _)| !pdiff::is_patch(path)) {
         for file in &index.files {
             let line = format!(" {} {:>10} {path}{}\n", file.sha256, file.size, file.suffix);
             text += &line;

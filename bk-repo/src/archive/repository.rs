@@ -13,11 +13,11 @@ use bk::file::Lock;
 use bk::{Console, Context, Error, Result, Status, display};
 use rayon::prelude::*;
 
-use super::commit::{self, Commit, Index, Intent, Published, Settings, Signer, Suite};
+use super::commit::{self, Commit, Index, Intent, Patch, Published, Settings, Signer, Suite};
 use super::index::{assemble, by_hash};
-use super::manifest::{Changes, Manifest};
+use super::manifest::{Changes, Manifest, of_lines};
 use super::retention::{self, folder};
-use super::{chunk, release};
+use super::{chunk, derive, pdiff, release, translation};
 use crate::openpgp::{PublicKey, SecretKey, armor_keys, sign_release};
 use crate::store::{self, Content, Folder, PRIVATE, Staged, Store};
 
@@ -37,16 +37,36 @@ pub struct Change {
     pub action: String,
     /// What it is to do, for the log.
     pub intents: Vec<Intent>,
+    /// What tells the upload it comes from.
+    pub upload: Option<String>,
     /// Files for the pool.
     pub pool: Vec<Staged>,
+    /// Files in the pool that nobody ever published, in the place of others.
+    pub orphans: Vec<String>,
     /// What becomes of stanzas, by suite and index.
     pub edits: BTreeMap<(String, String), Changes>,
+    /// Indexes that list no packages, such as `Contents`, by suite and path: their texts.
+    pub texts: BTreeMap<(String, String), Vec<u8>>,
+    /// Suites to be signed again as they are.
+    pub resign: BTreeSet<String>,
     /// Indexes that suites had, and shall have again.
     pub roots: BTreeMap<String, BTreeMap<String, Index>>,
     /// Suites that are new or have new settings.
     pub settings: BTreeMap<String, Settings>,
     /// Who signs from now on.
     pub keys: Option<Vec<Signer>>,
+}
+
+impl Change {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+            && self.texts.is_empty()
+            && self.resign.is_empty()
+            && self.roots.is_empty()
+            && self.settings.is_empty()
+            && self.keys.is_none()
+    }
 }
 
 /// The name of an object.
@@ -139,6 +159,16 @@ impl Repository {
         Ok(writer)
     }
 
+    /// Publishes everything as a commit says, where it is not so yet.
+    pub fn publish(&self, head: &Commit) -> Result<()> {
+        for (name, suite) in &head.suites {
+            if !self.is_projected(name, suite)? {
+                self.project(name, head.number, suite)?;
+            }
+        }
+        self.publish_keys(head)
+    }
+
     /// Whether `dists/NAME` says what the commit says.
     pub fn is_projected(&self, name: &str, suite: &Suite) -> Result<bool> {
         let there = self.store.read(&format!("dists/{name}/InRelease"))?;
@@ -146,11 +176,11 @@ impl Repository {
     }
 
     /// Publishes a suite as the commit `number` says.
-    fn project(&self, name: &str, number: u64, suite: &Suite) -> Result<()> {
+    pub fn project(&self, name: &str, number: u64, suite: &Suite) -> Result<()> {
         let dist = format!("dists/{name}");
         let mut files = Vec::new();
         for (path, index) in &suite.indexes {
-            self.restore(&folder(name, path), index)?;
+            self.restore(name, path, index)?;
             let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
             files.extend(index.files.iter().map(|file| store::Published {
                 name: format!("{path}{}", file.suffix),
@@ -172,7 +202,8 @@ impl Repository {
     }
 
     /// Makes the files of an index again that are not under their hashes.
-    fn restore(&self, dir: &str, index: &Index) -> Result<()> {
+    pub fn restore(&self, suite: &str, path: &str, index: &Index) -> Result<()> {
+        let dir = &folder(suite, path);
         let mut missing = false;
         for file in &index.files {
             missing |= self.store.size(&by_hash(dir, &file.sha256))?.is_none();
@@ -182,7 +213,7 @@ impl Repository {
         }
         let scratch = self.store.scratch()?;
         let load = |id: &str| self.object(id);
-        let (files, staged) = assemble(&self.manifest(index)?, dir, scratch.path(), &load)?;
+        let (files, staged) = assemble(&self.manifest(index)?, (dir, path), scratch.path(), &load)?;
         if files != index.files {
             return Err(Error::new(format!("the index in '{dir}' cannot be made again as it was"))
                 .hint(
@@ -229,41 +260,58 @@ impl Writer<'_> {
             time: now,
             action: change.action,
             intents: change.intents,
+            upload: change.upload,
             ..old.clone()
         };
         let store = self.repository.store();
         let scratch = store.scratch()?;
         let mut touched: BTreeSet<String> = change.settings.keys().cloned().collect();
         touched.extend(change.edits.keys().map(|(suite, _)| suite.clone()));
+        touched.extend(change.texts.keys().map(|(suite, _)| suite.clone()));
+        touched.extend(change.resign);
         for (name, settings) in change.settings {
             new.suites.entry(name).or_default().settings = settings;
         }
         for (name, indexes) in change.roots {
-            for (path, index) in &indexes {
-                self.repository.restore(&folder(&name, path), index)?;
+            let suite = new.suites.entry(name.clone()).or_default();
+            // What leads from state to state goes on from here.
+            suite.indexes.retain(|path, _| pdiff::of(path).is_some());
+            for (path, index) in indexes {
+                if pdiff::of(&path).is_none() {
+                    self.repository.restore(&name, &path, &index)?;
+                    suite.indexes.insert(path, index);
+                }
             }
-            new.suites.entry(name.clone()).or_default().indexes = indexes;
             touched.insert(name);
         }
         if let Some(keys) = change.keys {
             new.keys = keys;
             touched.extend(new.suites.keys().cloned());
         }
-        let mut edits = change.edits;
+        let mut edits = BTreeMap::new();
         for name in &touched {
             let Some(suite) = new.suites.get(name) else { continue };
+            let mine = change.edits.iter().filter(|((suite, _), _)| suite == name);
+            let mut mine: BTreeMap<String, Changes> =
+                mine.map(|((_, path), changes)| (path.clone(), changes.clone())).collect();
+            derive::apply_overrides(&suite.settings, &mut mine)?;
+            derive::keep_newest(self.repository, name, suite, &mut mine, &mut new.intents)?;
+            if suite.settings.translations {
+                translation::derive(self.repository, suite, &mut mine)?;
+            }
             for path in standing(&suite.settings) {
                 if !suite.indexes.contains_key(&path) {
-                    edits.entry((name.clone(), path)).or_default();
+                    mine.entry(path).or_default();
                 }
             }
+            edits.extend(mine.into_iter().map(|(path, changes)| ((name.clone(), path), changes)));
         }
         let edits: Vec<((String, String), Changes)> = edits.into_iter().collect();
         let rebuilt: Vec<(Index, Vec<Staged>)> = edits
             .par_iter()
             .map(|((name, path), changes)| {
                 let before = new.suites.get(name).and_then(|suite| suite.indexes.get(path));
-                self.rebuild(before, &folder(name, path), changes, scratch.path())
+                self.rebuild(before, name, path, changes, scratch.path())
             })
             .collect::<Result<_>>()?;
         let mut staged = change.pool;
@@ -272,11 +320,29 @@ impl Writer<'_> {
             let Some(suite) = new.suites.get_mut(&name) else { continue };
             suite.indexes.insert(path, index);
         }
+        for ((name, path), text) in &change.texts {
+            let Some(suite) = new.suites.get_mut(name) else { continue };
+            let (index, files) = self.text(name, path, text, scratch.path())?;
+            staged.extend(files);
+            suite.indexes.insert(path.clone(), index);
+        }
+        for name in &touched {
+            let Some(suite) = new.suites.get_mut(name) else { continue };
+            let before = old.suites.get(name);
+            staged.extend(self.patches(
+                name,
+                before,
+                suite,
+                new.number,
+                &staged,
+                scratch.path(),
+            )?);
+        }
         for name in &touched {
             let Some(suite) = new.suites.get_mut(name) else { continue };
             // apt keeps what it has if what it gets is older.
             let date = now.max(suite.published.date);
-            let text = release::text(name, suite, date)?;
+            let text = release::text(name, suite, date, &new.keys)?;
             let signed = sign_release(&text, date, keys)?;
             suite.published = Published {
                 date,
@@ -290,6 +356,7 @@ impl Writer<'_> {
                 suite.previous.drain(..surplus);
             }
         }
+        change.orphans.iter().try_for_each(|key| store.remove(key))?;
         store.place(staged)?;
         if !commit::create(store, &new)? {
             return Err(Error::new(format!("another process wrote commit {}", new.number))
@@ -319,7 +386,8 @@ impl Writer<'_> {
     fn rebuild(
         &self,
         before: Option<&Index>,
-        dir: &str,
+        suite: &str,
+        path: &str,
         changes: &Changes,
         scratch: &Path,
     ) -> Result<(Index, Vec<Staged>)> {
@@ -327,6 +395,32 @@ impl Writer<'_> {
         let manifest =
             before.map_or(Ok(Manifest::default()), |index| repository.manifest(index))?;
         let (manifest, texts) = manifest.apply(changes, &|id| repository.chunk(id))?;
+        self.write(&manifest, texts, suite, path, scratch)
+    }
+
+    /// An index that lists no packages.
+    fn text(
+        &self,
+        suite: &str,
+        path: &str,
+        text: &[u8],
+        scratch: &Path,
+    ) -> Result<(Index, Vec<Staged>)> {
+        let (manifest, texts) = of_lines(text);
+        self.write(&manifest, texts, suite, path, scratch)
+    }
+
+    /// Writes an index, of whose chunks `texts` may be new.
+    fn write(
+        &self,
+        manifest: &Manifest,
+        texts: BTreeMap<String, Vec<u8>>,
+        suite: &str,
+        path: &str,
+        scratch: &Path,
+    ) -> Result<(Index, Vec<Staged>)> {
+        let repository = self.repository;
+        let dir = &folder(suite, path);
         let packed: BTreeMap<String, Vec<u8>> = texts
             .into_par_iter()
             .map(|(id, text)| {
@@ -337,7 +431,7 @@ impl Writer<'_> {
             })
             .collect::<Result<_>>()?;
         let mut staged = Vec::new();
-        let prefix = dir.replace('/', "_");
+        let prefix = format!("{suite}_{}", path.replace('/', "_"));
         let mut stage = |id: &str, bytes: &[u8]| -> Result<()> {
             let path = scratch.join(format!("{prefix}-{id}"));
             let write = || -> std::io::Result<()> {
@@ -348,16 +442,98 @@ impl Writer<'_> {
             Ok(())
         };
         packed.iter().try_for_each(|(id, bytes)| stage(id, bytes))?;
-        let text = serde_json::to_vec(&manifest)?;
+        let text = serde_json::to_vec(manifest)?;
         let id = chunk::id(&text);
         stage(&id, &text)?;
         let load = |id: &str| match packed.get(id) {
             Some(object) => Ok(object.clone()),
             None => repository.object(id),
         };
-        let (files, published) = assemble(&manifest, dir, scratch, &load)?;
+        let (files, published) = assemble(manifest, (dir, path), scratch, &load)?;
         staged.extend(published);
         Ok((Index { manifest: id, count: manifest.count(), files }, staged))
+    }
+}
+
+impl Writer<'_> {
+    /// Brings the patches of a suite up to its indexes, and returns the files that takes. `staged` has
+    /// the objects of the indexes that are new.
+    fn patches(
+        &self,
+        name: &str,
+        before: Option<&Suite>,
+        suite: &mut Suite,
+        number: u64,
+        staged: &[Staged],
+        scratch: &Path,
+    ) -> Result<Vec<Staged>> {
+        let limit = suite.settings.pdiffs;
+        let mut written = Vec::new();
+        let paths: Vec<String> = suite.packages().map(|(path, _)| path.clone()).collect();
+        suite.indexes.retain(|path, _| limit > 0 || pdiff::of(path).is_none());
+        suite.patches.retain(|path, _| limit > 0 && paths.contains(path));
+        for path in paths.iter().filter(|_| limit > 0) {
+            let (Some(old), Some(new)) = (
+                before.and_then(|suite| suite.indexes.get(path)),
+                suite.indexes.get(path).cloned(),
+            ) else {
+                continue;
+            };
+            let plain = |index: &Index| {
+                let file = index.files.iter().find(|file| file.suffix.is_empty());
+                file.map(|file| (file.sha256.clone(), file.size)).unwrap_or_default()
+            };
+            let ((from, from_size), (to, to_size)) = (plain(old), plain(&new));
+            if from == to {
+                continue;
+            }
+            let fresh: BTreeMap<&str, &Path> =
+                staged.iter().map(|s| (s.key.as_str(), s.path.as_path())).collect();
+            let read = |id: &str| -> Result<Vec<u8>> {
+                match fresh.get(object(id).as_str()) {
+                    Some(path) => Ok(std::fs::read(path)?),
+                    None => self.repository.object(id),
+                }
+            };
+            let manifest = serde_json::from_slice(&read(&new.manifest)?)?;
+            let load = |id: &str| chunk::unpack(id, &read(id)?);
+            let patch = pdiff::patch(&self.repository.manifest(old)?, &manifest, &load)?;
+            let folder = pdiff::folder(path);
+            let patches = suite.patches.entry(path.clone()).or_default();
+            // One that is as large as what it makes saves nobody anything.
+            if patch.len() as u64 * 2 > to_size {
+                patches.clear();
+            } else {
+                let name_of_patch = format!("{number:012}");
+                let patch_path = format!("{folder}/{name_of_patch}");
+                let (index, files) = self.text(name, &patch_path, &patch, scratch)?;
+                written.extend(files);
+                suite.indexes.insert(patch_path, index);
+                // Back at a state of before: the way that led away from it is a circle now.
+                if let Some(at) = patches.iter().position(|patch| patch.from == to) {
+                    patches.drain(..=at);
+                }
+                let (sha256, size) = (chunk::id(&patch), patch.len() as u64);
+                patches.push(Patch { name: name_of_patch, from, from_size, sha256, size });
+                patches.drain(..patches.len().saturating_sub(limit));
+            }
+            let known: BTreeSet<String> =
+                patches.iter().map(|patch| format!("{folder}/{}", patch.name)).collect();
+            suite.indexes.retain(|path, _| {
+                !pdiff::is_patch(path) || !path.starts_with(&folder) || known.contains(path)
+            });
+            let downloads: Vec<(&str, u64)> = patches
+                .iter()
+                .filter_map(|patch| suite.indexes.get(&format!("{folder}/{}", patch.name)))
+                .filter_map(|index| index.files.first())
+                .map(|file| (file.sha256.as_str(), file.size))
+                .collect();
+            let text = pdiff::index(&new, patches, &downloads);
+            let (index, files) = self.text(name, &format!("{folder}/Index"), &text, scratch)?;
+            written.extend(files);
+            suite.indexes.insert(format!("{folder}/Index"), index);
+        }
+        Ok(written)
     }
 }
 
@@ -365,7 +541,8 @@ impl Writer<'_> {
 fn standing(settings: &Settings) -> Vec<String> {
     let of_component = |component: &String| -> Vec<String> {
         let path = |a: &String| format!("{component}/binary-{a}/Packages");
-        settings.architectures.iter().map(path).collect()
+        let all = settings.binary_all.then(|| "all".to_owned());
+        all.iter().chain(&settings.architectures).map(path).collect()
     };
     settings.components.iter().flat_map(of_component).collect()
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bk::Result;
 
-use super::commit::{self, Suite};
+use super::commit::{self, Index, Suite};
 use super::index::by_hash;
 use crate::store::{Entry, Store};
 
@@ -26,12 +26,15 @@ const BUDGET: u64 = 1 << 30;
 /// of the indexes that changed.
 pub fn prune(store: &dyn Store, name: &str, old: Option<&Suite>, new: &Suite) -> Result<()> {
     let mut previous = Vec::new();
+    let none = Index::default();
     for number in &new.previous {
         previous.extend(commit::read(store, *number)?.and_then(|mut c| c.suites.remove(name)));
     }
-    for (path, index) in &new.indexes {
-        let before = old.and_then(|old| old.indexes.get(path));
-        let Some(before) = before.filter(|before| *before != index) else { continue };
+    for (path, before) in old.iter().flat_map(|old| &old.indexes) {
+        let index = new.indexes.get(path).unwrap_or(&none);
+        if before == index {
+            continue;
+        }
         let dir = folder(name, path);
         let generations = previous.iter().filter_map(|suite| suite.indexes.get(path));
         let needed: BTreeSet<String> = generations

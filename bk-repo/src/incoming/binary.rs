@@ -44,15 +44,8 @@ impl Reader<'_> {
                 architectures.join(", ")
             )));
         }
-        let folder = match extension(path) {
-            "udeb" => format!("{component}/debian-installer"),
-            _ => component.clone(),
-        };
-        let indexes = architectures
-            .iter()
-            .filter(|a| architecture == "all" || **a == architecture)
-            .map(|a| format!("{folder}/binary-{a}/Packages"))
-            .collect();
+        let udeb = extension(path) == "udeb";
+        let indexes = self.settings.indexes_of(&component, &architecture, udeb);
         let file_name =
             format!("{name}_{}_{architecture}.{}", version.without_epoch(), extension(path));
         let (mut file, _) = self.copy(path, &file_name, number)?;

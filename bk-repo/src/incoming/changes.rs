@@ -14,28 +14,37 @@ use crate::openpgp::strip_cleartext;
 pub struct Changes {
     /// The field `Distribution`.
     pub distribution: String,
-    /// The packages it lists, binary and source.
+    /// The packages it lists, binary and source, and notes on the build (.buildinfo).
     pub packages: Vec<PathBuf>,
+    /// The names of all files it lists.
+    pub files: Vec<String>,
 }
 
 /// Reads a .changes file, and checks every file it lists.
 pub fn read(path: &Path) -> Result<Changes> {
+    let failed = || format!("cannot add '{}'", display(path));
+    let text = bk::file::read(path, super::CONTROL_LIMIT).context(failed)?;
+    read_text(path, &strip_cleartext(&text))
+}
+
+/// The same, where the text of the file `path` is known.
+pub fn read_text(path: &Path, text: &[u8]) -> Result<Changes> {
     let read = || {
-        let text = strip_cleartext(&bk::file::read(path, super::CONTROL_LIMIT)?);
-        let changes = Paragraph::parse(&text).context(|| "not a .changes file".into())?;
+        let changes = Paragraph::parse(text).context(|| "not a .changes file".into())?;
         let distribution = changes.require("Distribution")?.to_owned();
-        let mut packages = Vec::new();
+        let (mut packages, mut files) = (Vec::new(), Vec::new());
         for listed in listed(&changes)? {
             let beside = path.with_file_name(&listed.name);
             check(&beside, &listed)?;
-            // The other files are parts of the .dsc, or notes on the build.
-            if ["deb", "ddeb", "udeb", "dsc"].contains(&extension(&beside)) {
+            files.push(listed.name);
+            // The other files are parts of the .dsc.
+            if ["deb", "ddeb", "udeb", "dsc", "buildinfo"].contains(&extension(&beside)) {
                 packages.push(beside);
             }
         }
-        match packages.is_empty() {
+        match packages.iter().all(|path| extension(path) == "buildinfo") {
             true => Err(Error::new("it lists no package")),
-            false => Ok(Changes { distribution, packages }),
+            false => Ok(Changes { distribution, packages, files }),
         }
     };
     read().context(|| format!("cannot add '{}'", display(path)))

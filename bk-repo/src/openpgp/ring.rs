@@ -71,6 +71,15 @@ impl Ring {
 
     /// Keeps a key, readable for its owner alone. One that is there already stays.
     pub fn store(&self, key: &SecretKey) -> Result<PathBuf> {
+        self.write(key, false)
+    }
+
+    /// Keeps a key in the place of what was kept of it.
+    pub fn replace(&self, key: &SecretKey) -> Result<PathBuf> {
+        self.write(key, true)
+    }
+
+    fn write(&self, key: &SecretKey, replace: bool) -> Result<PathBuf> {
         use std::os::unix::fs::DirBuilderExt;
         let mut builder = std::fs::DirBuilder::new();
         builder
@@ -82,7 +91,10 @@ impl Ring {
         let mut file = AtomicFile::create_mode(&path, 0o600)?;
         file.write_all(key.armored()?.as_bytes())
             .context(|| format!("cannot write '{}'", display(&path)))?;
-        file.commit_new()?;
+        match replace {
+            true => file.commit()?,
+            false => drop(file.commit_new()?),
+        }
         Ok(path)
     }
 }

@@ -4,7 +4,7 @@
 //! that changes all of them. In a generation's folder the indexes are links to what they are under
 //! their hashes, so that it takes no room. All links are relative: the repository can be moved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::symlink;
@@ -63,7 +63,8 @@ pub fn publish(store: &Folder, dir: &str, number: u64, files: &[Published<'_>]) 
                 fs::remove_dir_all(root.join(name))?;
             }
         }
-        Ok(())
+        let known: HashSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        remove_names(&root, "", &known)
     };
     // What is published is published: the next one cleans up again.
     drop(clean_up());
@@ -72,6 +73,22 @@ pub fn publish(store: &Folder, dir: &str, number: u64, files: &[Published<'_>]) 
 
 fn taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty)
+}
+
+/// Removes the names in the folder `dir` that the current generation has not.
+fn remove_names(root: &Path, dir: &str, known: &HashSet<&str>) -> io::Result<()> {
+    for entry in fs::read_dir(root.join(dir))? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
+        let kind = entry.file_type()?;
+        if kind.is_dir() && !name.starts_with('.') && name != "by-hash" {
+            remove_names(root, &path, known)?;
+        } else if kind.is_symlink() && name != CURRENT && !known.contains(path.as_str()) {
+            fs::remove_file(root.join(path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Fills the folder of a generation, and returns the folders in it.

@@ -2,8 +2,9 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// A folder for one test.
 pub struct World {
@@ -79,8 +80,6 @@ impl World {
     }
 
     pub fn bk_with(&self, args: &[&str], stdin: &[u8]) -> Ran {
-        use std::io::Write;
-        use std::process::Stdio;
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -207,6 +206,60 @@ impl Apt {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+}
+
+/// A running `bk-repo serve`.
+pub struct Server {
+    pub child: Child,
+    pub address: String,
+}
+
+impl Server {
+    pub fn start(world: &World, args: &[&str]) -> Self {
+        let mut command = world.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
+        Server { child, address }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn get(&self, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
+        self.ask("GET", path, headers)
+    }
+
+    pub fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
+        let mut stream = std::net::TcpStream::connect(&self.address).unwrap();
+        let host = &self.address;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
+        let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (code, head, answer[end + 4..].to_vec())
+    }
+
+    pub fn stop(mut self) {
+        run("/".as_ref(), "kill", &["-TERM", &self.child.id().to_string()]);
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// A test that failed leaves no server behind.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

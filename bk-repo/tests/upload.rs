@@ -1,0 +1,226 @@
+//! Uploads to `bk-repo serve`: dput, curl, a watched folder; and what must be refused.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use common::{Ran, Server, World, run};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A .changes file over packages, as dpkg-genchanges writes it; returns its name.
+fn changes(world: &World, name: &str, suite: &str, debs: &[&str]) -> String {
+    let lines = |program: &str| {
+        let line = |deb: &&str| {
+            let hash = run(&world.path(""), program, &[deb]);
+            let size = fs::metadata(world.path(deb)).unwrap().len();
+            format!(" {} {size} {deb}\n", hash.split(' ').next().unwrap())
+        };
+        debs.iter().map(line).collect::<String>()
+    };
+    let file = format!("{name}_1_amd64.changes");
+    let md5 = lines("md5sum").replace(".deb\n", ".deb\n");
+    let md5: String = md5
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            format!(" {} {} misc optional {}\n", words[0], words[1], words[2])
+        })
+        .collect();
+    let text = format!(
+        "Format: 1.8\nDate: Thu, 01 Jan 2026 00:00:00 +0000\nSource: {name}\nBinary: {name}\n\
+         Architecture: amd64\nVersion: 1\nDistribution: {suite}\nUrgency: low\n\
+         Maintainer: A <a@example.com>\nChanged-By: A <a@example.com>\nDescription:\n {name} - test\n\
+         Changes:\n {name} (1) {suite}; urgency=low\n .\n   * x\nChecksums-Sha1:\n{}\
+         Checksums-Sha256:\n{}Files:\n{md5}",
+        lines("sha1sum"),
+        lines("sha256sum"),
+    );
+    world.write(&file, text);
+    file
+}
+
+/// gpg with a home of its own, and a key named so; returns its public key's file.
+fn key(world: &World, name: &str) -> String {
+    let home = world.path("gnupg");
+    if !home.exists() {
+        fs::create_dir(&home).unwrap();
+        fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    let user = format!("{name} <{name}@example.com>");
+    gpg(world, &["--passphrase", "", "--quick-gen-key", &user, "ed25519", "sign", "never"]);
+    let file = format!("{name}.asc");
+    gpg(world, &["--armor", "--output", &file, "--export", &user]);
+    file
+}
+
+fn gpg(world: &World, args: &[&str]) -> String {
+    let home = ["--homedir", "gnupg", "--batch", "--pinentry-mode", "loopback"];
+    run(&world.path(""), "gpg", &[&home[..], args].concat())
+}
+
+fn sign(world: &World, name: &str, file: &str) {
+    let user = format!("{name}@example.com");
+    gpg(world, &["-u", &user, "--output", "signed", "--clearsign", file]);
+    fs::rename(world.path("signed"), world.path(file)).unwrap();
+}
+
+fn done_with_gpg(world: &World) {
+    run(&world.path(""), "gpgconf", &["--homedir", "gnupg", "--kill", "all"]);
+}
+
+/// What curl is answered: status and text.
+fn curl(world: &World, url: &str, file: &str, token: Option<&str>) -> (u16, String) {
+    let header = token.map(|token| format!("Authorization: Bearer {token}"));
+    let mut args = vec!["-sS", "-w", "\n%{http_code}", "-T", file];
+    header.iter().for_each(|header| args.extend(["-H", header]));
+    args.push(url);
+    let out = run(&world.path(""), "curl", &args);
+    let (text, code) = out.rsplit_once('\n').unwrap();
+    (code.parse().unwrap(), text.to_owned())
+}
+
+fn dput(world: &World, server: &Server, changes: &str) -> Ran {
+    let conf = format!(
+        "[test]\nfqdn = {}\nmethod = http\nincoming = upload\nallow_unsigned_uploads = 1\n\
+         run_dinstall = 0\nallow_dcut = 0\n",
+        server.address
+    );
+    world.write("dput.cf", conf);
+    let mut command = std::process::Command::new("dput");
+    command.args(["-U", "-c", "dput.cf", "test", changes]).current_dir(world.path(""));
+    command.env("HOME", world.path("")).env_remove("http_proxy").env("no_proxy", "*");
+    Ran::new(command.output().unwrap())
+}
+
+#[test]
+fn dput_publishes_what_an_uploader_signed_where_they_may() {
+    let world = World::new();
+    world.bk(&["init", "repo", "--suite", "stable", "--suite", "testing", "--arch", "amd64"]).ok();
+    let (ann, bob) = (key(&world, "ann"), key(&world, "bob"));
+    let uploaders = format!("testing={ann}");
+    let server = Server::start(&world, &["repo", "--uploaders", &uploaders]);
+    let a = world.deb("a", "1", "amd64", "");
+    let unsigned = changes(&world, "a", "testing", &[&a]);
+    fs::copy(world.path(&unsigned), world.path("keep")).unwrap();
+
+    // Unsigned, by a stranger, and into a suite that is not theirs.
+    let refused = |file: &str| {
+        // dput goes on after an error, and says so.
+        let ran = dput(&world, &server, file);
+        let told = ran.stdout + &ran.stderr;
+        assert!(told.contains("Upload permissions error"), "{told}");
+    };
+    refused(&unsigned);
+    sign(&world, "bob", &unsigned);
+    refused(&unsigned);
+    let wrong = changes(&world, "a", "stable", &[&a]);
+    sign(&world, "ann", &wrong);
+    refused(&wrong);
+    assert_eq!(world.bk(&["list", "repo"]).ok(), "");
+
+    fs::copy(world.path("keep"), world.path(&unsigned)).unwrap();
+    sign(&world, "ann", &unsigned);
+    dput(&world, &server, &unsigned).ok();
+    assert_eq!(world.bk(&["list", "repo", "--suite", "testing"]).ok(), "a_1_amd64\n");
+    let apt = world.apt(&server.url());
+    apt.update(&[]);
+    assert_eq!(apt.versions("a"), ["1"]);
+
+    // Played back after the package was removed, it brings nothing back.
+    world.bk(&["remove", "repo", "a"]).ok();
+    let url = format!("{}/upload/", server.url());
+    assert_eq!(curl(&world, &url, &a, None).0, 201);
+    let (code, text) = curl(&world, &url, &unsigned, None);
+    assert_eq!(code, 409, "{text}");
+    assert_eq!(world.bk(&["list", "repo"]).ok(), "");
+    assert_eq!(world.bk(&["check", "repo"]).ok(), "");
+
+    // A signed text that was changed, and one with a part missing.
+    let b = world.deb("b", "1", "amd64", "");
+    let missing = changes(&world, "b", "testing", &[&b]);
+    sign(&world, "ann", &missing);
+    let (code, text) = curl(&world, &url, &missing, None);
+    assert_eq!(code, 422, "{text}");
+    assert!(text.contains("b_1_amd64.deb"), "{text}");
+    let changed =
+        fs::read_to_string(world.path(&missing)).unwrap().replace("urgency=low", "urgency=high");
+    world.write(&missing, changed);
+    curl(&world, &url, &b, None);
+    assert_eq!(curl(&world, &url, &missing, None).0, 403);
+    assert_eq!(world.bk(&["list", "repo"]).ok(), "");
+    // A package alone, without a token.
+    assert_eq!(curl(&world, &format!("{url}testing/"), &b, None).0, 401);
+    let metrics = String::from_utf8(server.get("/metrics", "").2).unwrap();
+    assert!(metrics.contains("bk_repo_uploads_total{result=\"published\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("bk_repo_packages{repo=\"repo\",suite=\"testing\"} 0\n"), "{metrics}");
+    assert_eq!(server.get("/healthz", "").0, 200);
+    done_with_gpg(&world);
+    drop(bob);
+    server.stop();
+}
+
+#[test]
+fn curl_publishes_with_a_token_where_it_may() {
+    let world = World::new();
+    world.bk(&["init", "repo", "--suite", "stable", "--suite", "testing", "--arch", "amd64"]).ok();
+    world.write("tokens", format!("# of ann\n{TOKEN} testing\n"));
+    let server = Server::start(&world, &["repo", "--tokens", "tokens"]);
+    let a = world.deb("a", "1", "amd64", "");
+    let url = |path: &str| format!("{}/upload/{path}", server.url());
+    assert_eq!(curl(&world, &url("testing/"), &a, None).0, 401);
+    assert_eq!(curl(&world, &url("testing/"), &a, Some("fedcba9876543210fedcba")).0, 401);
+    assert_eq!(curl(&world, &url("stable/"), &a, Some(TOKEN)).0, 403);
+    let (code, text) = curl(&world, &url("testing/"), &a, Some(TOKEN));
+    assert_eq!((code, text.as_str()), (201, "pool/main/a/a/a_1_amd64.deb\n"));
+    // Once more it is there already.
+    assert_eq!(curl(&world, &url("testing/"), &a, Some(TOKEN)).0, 201);
+    fs::rename(world.path(&a), world.path("first.deb")).unwrap();
+    let other = world.deb("a", "1", "amd64", "Section: net\n");
+    let (code, text) = curl(&world, &url("testing/"), &other, Some(TOKEN));
+    assert_eq!(code, 422);
+    assert!(text.contains("with other content"), "{text}");
+    world.write("junk.deb", "junk");
+    assert_eq!(curl(&world, &url("testing/"), "junk.deb", Some(TOKEN)).0, 422);
+    assert_eq!(curl(&world, &url("none/"), "junk.deb", Some(TOKEN)).0, 403);
+    assert_eq!(curl(&world, &url("..%2fx.deb"), "junk.deb", Some(TOKEN)).0, 404);
+    assert_eq!(curl(&world, &url("x.sh"), "junk.deb", Some(TOKEN)).0, 422);
+    let (code, head, _) = server.ask("POST", "/upload/x.deb", "Content-Length: 0\r\n");
+    assert_eq!(code, 405, "{head}");
+    let large = "Content-Length: 99999999999\r\n";
+    let token = format!("Authorization: Bearer {TOKEN}\r\n{large}");
+    assert_eq!(server.ask("PUT", "/upload/testing/x.deb", &token).0, 413);
+    assert_eq!(world.bk(&["list", "repo"]).ok(), "a_1_amd64\n");
+    assert_eq!(world.bk(&["check", "repo"]).ok(), "");
+    let left = fs::read_dir(world.path("repo/.buildkit/incoming")).unwrap().count();
+    assert_eq!(left, 0);
+    server.stop();
+    world.write("short", "abc\n");
+    world.bk(&["serve", "repo", "--listen", "127.0.0.1:0", "--tokens", "short"]).code(2);
+}
+
+#[test]
+fn a_folder_is_watched() {
+    let world = World::new();
+    world.bk(&["init", "repo", "--arch", "amd64"]).ok();
+    fs::create_dir(world.path("incoming")).unwrap();
+    let server = Server::start(&world, &["repo", "--incoming", "incoming"]);
+    let a = world.deb("a", "1", "amd64", "");
+    let file = changes(&world, "a", "stable", &[&a]);
+    fs::copy(world.path(&a), world.path("incoming").join(&a)).unwrap();
+    fs::rename(world.path(&file), world.path("incoming").join(&file)).unwrap();
+    let start = Instant::now();
+    while world.bk(&["list", "repo"]).ok().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    while fs::read_dir(world.path("incoming")).unwrap().count() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(world.bk(&["check", "repo"]).ok(), "");
+    server.stop();
+}
