@@ -168,7 +168,7 @@ pub fn collect(
 fn files(store: &Store) -> Vec<File> {
     let mut files = Vec::new();
     store.walk("", &|_| true, &mut |key, meta| {
-        let used = meta.atime().max(meta.ctime());
+        let used = meta.atime();
         files.push(File { key: key.to_owned(), size: meta.len(), used, inode: meta.ino() });
     });
     files
