@@ -153,11 +153,7 @@ fn prefetch_brings_packages_by_their_names() {
         fetch(&["p1", "nothing", "p2:amd64", "p2:arm64"]).code(1).says("cannot fetch 'nothing'");
     assert_eq!(some.stdout.lines().count(), 2);
     fetch(&[]).code(2).says("no packages to fetch");
-    world
-        .bk(&["prefetch", "--server", "127.0.0.1:1", "p3"])
-        .code(75)
-        .says("does not answer")
-        .says("cannot ask");
+    world.bk(&["prefetch", "--server", "127.0.0.1:1", "p3"]).code(75).says("cannot ask the server");
 }
 
 #[test]
@@ -215,6 +211,8 @@ fn config_is_what_apt_reads() {
         "APT::Sandbox::User=root",
         "-o",
         "Debug::NoLocking=1",
+        "-o",
+        "Acquire::GzipIndexes=false",
         "-o",
         "APT::Get::List-Cleanup=0",
         "update",
