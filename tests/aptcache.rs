@@ -14,11 +14,56 @@ use xtask::machine::Machine;
 
 /// Small packages, most of which need nothing else.
 const PACKAGES: [&str; 50] = [
-    "bc", "ed", "less", "file", "tree", "time", "zip", "unzip", "patch", "make", "cpio", "rsync", "jq",
-    "socat", "lsof", "strace", "m4", "bison", "flex", "gettext-base", "xxd", "bsdextrautils", "whois", "pv",
-    "netcat-openbsd", "iproute2", "dnsutils", "traceroute", "tcpdump", "screen", "tmux", "nano", "hello",
-    "figlet", "cowsay", "fortune-mod", "moreutils", "parallel", "psmisc", "procps", "sysstat", "htop", "dc",
-    "diffstat", "dos2unix", "indent", "units", "zstd", "lz4", "pigz",
+    "bc",
+    "ed",
+    "less",
+    "file",
+    "tree",
+    "time",
+    "zip",
+    "unzip",
+    "patch",
+    "make",
+    "cpio",
+    "rsync",
+    "jq",
+    "socat",
+    "lsof",
+    "strace",
+    "m4",
+    "bison",
+    "flex",
+    "gettext-base",
+    "xxd",
+    "bsdextrautils",
+    "whois",
+    "pv",
+    "netcat-openbsd",
+    "iproute2",
+    "dnsutils",
+    "traceroute",
+    "tcpdump",
+    "screen",
+    "tmux",
+    "nano",
+    "hello",
+    "figlet",
+    "cowsay",
+    "fortune-mod",
+    "moreutils",
+    "parallel",
+    "psmisc",
+    "procps",
+    "sysstat",
+    "htop",
+    "dc",
+    "diffstat",
+    "dos2unix",
+    "indent",
+    "units",
+    "zstd",
+    "lz4",
+    "pigz",
 ];
 
 struct Cache {
@@ -29,7 +74,15 @@ struct Cache {
 impl Cache {
     fn start(dir: &Path, upstream: &str) -> Self {
         let mut command = tool("bk-aptcache", dir);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--cache", "cache", "--upstream", upstream]);
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--cache",
+            "cache",
+            "--upstream",
+            upstream,
+        ]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -92,7 +145,10 @@ fn apt_gets_everything_by_every_way() {
     // A whole Debian through it, cold, by mmdebstrap.
     let tarball = dir.path().join("root.tar");
     let mut mmdebstrap = Command::new("mmdebstrap");
-    mmdebstrap.args(["--variant=apt", &suite]).arg(&tarball).arg(format!("deb {mapped} {suite} main"));
+    mmdebstrap
+        .args(["--variant=apt", &suite])
+        .arg(&tarball)
+        .arg(format!("deb {mapped} {suite} main"));
     done(&mut mmdebstrap);
     let machine = Machine::unpack(&tarball, dir.path(), &Console::silent()).unwrap();
 
@@ -124,7 +180,8 @@ fn apt_gets_everything_by_every_way() {
     install(&machine, &format!("deb {mapped} {suite} main\n"), None, "without the archive");
 
     // Every file in the tree is what the indexes say; import finds them all again.
-    let verify = tool("bk-aptcache", dir.path()).args(["verify", "--cache", "cache"]).output().unwrap();
+    let verify =
+        tool("bk-aptcache", dir.path()).args(["verify", "--cache", "cache"]).output().unwrap();
     assert!(verify.status.success(), "{}", said(&verify));
     let mut import = tool("bk-aptcache", dir.path());
     import.args(["import", "--cache", "cache"]).arg(machine.path("var/cache/apt/archives"));
