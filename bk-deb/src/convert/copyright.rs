@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn what_is_compatible_with_the_gpl_is_not_under_it() {
-        let text = "It is GPL-compatible, unlike version 1.";
+        let text = "It is GPL-compatible(1).";
         assert_eq!(mentioned("BSD", text), None);
         assert_eq!(mentioned("GPL-2+", text), Some("GPL"));
         assert_eq!(mentioned("MIT", "under the GNU GPL version 2"), Some("GPL-2"));
