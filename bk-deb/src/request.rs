@@ -82,6 +82,9 @@ pub struct Request {
     /// A folder or page with wheels and sdists
     #[arg(short, long, value_name = "DIR|URL", help_heading = "Resolving")]
     find_links: Vec<String>,
+    /// Build a distribution of its source, though it has wheels: a name, or `:all:`
+    #[arg(long, value_name = "NAME", help_heading = "Resolving")]
+    no_binary: Vec<String>,
     /// Use no index, only --find-links
     #[arg(long, help_heading = "Resolving")]
     no_index: bool,
@@ -282,6 +285,7 @@ impl Request {
             folder,
             hashes: &wish.hashes,
             max_size: self.max_size,
+            no_binary: &self.no_binary,
             console: &console,
         };
 

@@ -28,6 +28,8 @@ pub struct Supply<'a> {
     pub hashes: &'a HashMap<PackageName, Vec<String>>,
     /// What a wheel may unpack to, in bytes.
     pub max_size: u64,
+    /// Distributions that are built of their source, though there are wheels: names, or `:all:`.
+    pub no_binary: &'a [String],
     /// For what is being done.
     pub console: &'a Console,
 }
@@ -138,7 +140,8 @@ impl Supply<'_> {
 
     /// Gets a chosen distribution's wheel and reads what it requires.
     pub fn load(&self, locked: &Locked) -> Result<Loaded> {
-        let origin = locked.wheel(self.target).cloned();
+        let from_source = locked.sdist.is_some() && self.is_from_source(&locked.name);
+        let origin = locked.wheel(self.target).filter(|_| !from_source).cloned();
         let wheel = match &origin {
             Some(file) => {
                 self.check(locked, file)?;
@@ -174,6 +177,15 @@ impl Supply<'_> {
             .map(|text| requirement(text).context(|| format!("bad METADATA of '{}'", locked.name)))
             .collect();
         Ok(Loaded { wheel, origin, requires: requires? })
+    }
+
+    /// As pip's --no-binary says.
+    fn is_from_source(&self, name: &PackageName) -> bool {
+        let named = |given: &String| given.parse::<PackageName>().is_ok_and(|given| given == *name);
+        self.no_binary
+            .iter()
+            .flat_map(|given| given.split(','))
+            .any(|given| given == ":all:" || named(&given.to_owned()))
     }
 
     /// Holds a file against the hashes the user gave.

@@ -540,3 +540,38 @@ fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
     house.built(&["app", "-x", "usr/bin/jupyter"]);
     assert_eq!(field(&app, "Conflicts"), "");
 }
+
+#[test]
+fn a_source_is_preferred_where_it_is_asked_for() {
+    let house = House::new();
+    house.add(Wheel::new("app", "1.0", "py3-none-any").file("app.py", "of = 'wheel'\n"), &[]);
+    // The source of the same version, with a build system that needs nothing.
+    let source = house.path("app-1.0");
+    fs::create_dir(&source).unwrap();
+    let settings =
+        "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n";
+    fs::write(source.join("pyproject.toml"), settings).unwrap();
+    fs::write(source.join("PKG-INFO"), "Metadata-Version: 2.1\nName: app\nVersion: 1.0\n").unwrap();
+    let backend = "import zipfile
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name = 'app-1.0-py3-none-any.whl'
+    with zipfile.ZipFile(folder + '/' + name, 'w') as z:
+        z.writestr('app.py', 'of = \"source\"\\n')
+        z.writestr('app-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: app\\nVersion: 1.0\\nSummary: x\\n')
+        z.writestr('app-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nTag: py3-none-any\\n')
+        z.writestr('app-1.0.dist-info/RECORD', '')
+    return name
+";
+    fs::write(source.join("backend.py"), backend).unwrap();
+    let archive = house.path("wheels/app-1.0.tar.gz");
+    let (from, to) = (house.dir.path().to_str().unwrap(), archive.to_str().unwrap());
+    common::output("tar", &["-C", from, "-czf", to, "app-1.0"]);
+    let of = |words: &[&str]| {
+        let paths = house.built(words);
+        common::read(&unpacked(&house.path(&paths[0])), "usr/lib/python3/dist-packages/app.py")
+    };
+    assert_eq!(of(&["app"]), "of = 'wheel'\n");
+    assert_eq!(of(&["app", "--no-binary", "App"]), "of = \"source\"\n");
+    assert_eq!(of(&["app", "--no-binary", ":all:"]), "of = \"source\"\n");
+    assert_eq!(of(&["app", "--no-binary", "other"]), "of = 'wheel'\n");
+}

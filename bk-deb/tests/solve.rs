@@ -78,6 +78,7 @@ impl Ask<'_> {
             folder: cache,
             hashes: &hashes,
             max_size: 1 << 34,
+            no_binary: &[],
             console: &console,
         };
         let problem = Problem {

@@ -182,7 +182,7 @@ fn body(metadata: &Metadata, texts: &[(String, String)], license: &str) -> Strin
         .map(|common| common.file);
     let mut meant: Vec<&str> = meant.collect();
     if meant.is_empty() && !named.contains("/usr/share/common-licenses/") {
-        meant.extend(mentioned(&format!("{license}\n{named}")));
+        meant.extend(mentioned(license, &format!("{license}\n{named}")));
     }
     for file in meant {
         let path = format!("/usr/share/common-licenses/{file}");
@@ -217,11 +217,17 @@ fn body(metadata: &Metadata, texts: &[(String, String)], license: &str) -> Strin
 /// Names of a family of licences in capitals, versions with their files, the newest one's file.
 type Family = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
 
-/// The common licence that words refer to without having its text: the one of the version that
-/// stands behind its name, else the newest.
-fn mentioned(text: &str) -> Option<&'static str> {
+/// The common licence that words refer to without having its text, `license` being the name of what
+/// they are about: the one of the version that stands behind its name, else the newest.
+fn mentioned(license: &str, text: &str) -> Option<&'static str> {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let upper = words.to_ascii_uppercase();
+    // "It is compatible with the GPL" is said of other licences; lintian(1) passes over it as well.
+    let compatible =
+        ["GPL-COMPATIBLE", "GPL COMPATIBLE", "COMPATIBLE WITH THE GPL", "COMPATIBLE WITH GPL"];
+    if compatible.iter().any(|said| upper.contains(said)) && !license.contains("GPL") {
+        return None;
+    }
     let find = |names: &[&str]| names.iter().find_map(|name| Some(upper.find(name)? + name.len()));
     let families: [Family; 2] = [
         (
@@ -393,6 +399,14 @@ mod tests {
 
     fn metadata() -> Metadata {
         Metadata { name: "a".into(), version: "1".into(), ..Metadata::default() }
+    }
+
+    #[test]
+    fn what_is_compatible_with_the_gpl_is_not_under_it() {
+        let text = "It is GPL-compatible(1).";
+        assert_eq!(mentioned("BSD", text), None);
+        assert_eq!(mentioned("GPL-2+", text), Some("GPL"));
+        assert_eq!(mentioned("MIT", "under the GNU GPL version 2"), Some("GPL-2"));
     }
 
     #[test]

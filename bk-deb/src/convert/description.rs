@@ -53,18 +53,12 @@ pub fn field(metadata: &Metadata) -> String {
 /// One line, without an article in front, a full stop behind, or the name repeated.
 pub fn synopsis(metadata: &Metadata) -> String {
     let summary = metadata.summary.as_deref().unwrap_or_default();
-    let mut text = clean(&plain(summary));
-    for article in ["A ", "An ", "The ", "a ", "an ", "the "] {
-        if let Some(rest) = text.strip_prefix(article) {
-            text = rest.trim_start().to_owned();
-            break;
-        }
-    }
+    let mut text = without_article(&clean(&plain(summary)));
     let name = clean(&metadata.name);
     for separator in [": ", " - ", " is a ", " is an ", " is the ", " \u{2013} ", " \u{2014} "] {
         let start = text.get(..name.len()).is_some_and(|t| t.eq_ignore_ascii_case(&name));
         if start && let Some(rest) = text[name.len()..].strip_prefix(separator) {
-            text = rest.trim_start().to_owned();
+            text = without_article(rest);
             break;
         }
     }
@@ -82,6 +76,13 @@ pub fn synopsis(metadata: &Metadata) -> String {
         true => format!("Python distribution {name}"),
         false => text,
     }
+}
+
+/// Policy 3.4.1: no article in front.
+fn without_article(text: &str) -> String {
+    let articles = ["A ", "An ", "The ", "a ", "an ", "the "];
+    let text = text.trim_start();
+    articles.iter().find_map(|a| text.strip_prefix(a)).unwrap_or(text).trim_start().to_owned()
 }
 
 /// At most `most` characters, ending with a word.
@@ -434,7 +435,7 @@ mod tests {
     fn a_synopsis_has_no_article_stop_or_name() {
         for (summary, expected) in [
             ("A simple framework.", "simple framework"),
-            ("Flask - the framework", "the framework"),
+            ("Flask - the framework", "framework"),
             ("flask: small", "small"),
             ("Flask is a framework", "framework"),
             ("<b>fast</b> \u{1f680}\tweb", "fast web"),

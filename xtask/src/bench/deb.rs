@@ -12,8 +12,8 @@ use crate::{install, process};
 const APT: &[&str] =
     &["apt-file", "debhelper", "dh-python", "dpkg-dev", "fakeroot", "python3", "unzip", "zstd"];
 
-/// wheel2deb, and the last versions of what it needs that it works with.
-const PEER: &[&str] = &["wheel2deb==0.9.5", "click<8.2", "typer<0.13"];
+/// wheel2deb, and the last versions of what it needs that it works with; uv, which chooses versions.
+const PEER: &[&str] = &["wheel2deb==0.9.5", "click<8.2", "typer<0.13", "uv"];
 
 /// The trees, from small to large.
 const TREES: [&str; 3] = ["flask", "sphinx", "pandas"];
@@ -71,7 +71,38 @@ pub fn cases(dir: &Path, bk_deb: &Path) -> Result<Vec<Case>> {
             }),
         });
     }
+    cases.extend(warm(dir, bk_deb, &peer)?);
     Ok(cases)
+}
+
+/// What is done with everything at hand: versions are chosen, nothing is built since nothing has
+/// changed; beside uv, which only chooses.
+fn warm(dir: &Path, bk_deb: &Path, peer: &Path) -> Result<Vec<Case>> {
+    let requirements = dir.join("sphinx.txt");
+    bk::file::write(&requirements, "sphinx\n")?;
+    let case = |name: &str, word: &'static str| {
+        let (bk_deb, state, out) = (bk_deb.to_owned(), dir.join("state"), dir.join("warm-out"));
+        let (uv, requirements, cache) =
+            (peer.join("uv"), requirements.clone(), dir.join("uv-cache"));
+        Case {
+            name: name.into(),
+            peer: "uv pip compile".into(),
+            batch: 1,
+            ours: Box::new(move || {
+                let mut command = Command::new(&bk_deb);
+                command.args(["build", "--quiet", "--all", "sphinx", "-o"]).arg(&out);
+                command.env("BK_ROOT", &state).args((!word.is_empty()).then_some(word));
+                Ok(command)
+            }),
+            theirs: Box::new(move || {
+                let mut command = Command::new(&uv);
+                command.args(["pip", "compile", "--quiet"]).arg(&requirements);
+                command.env("UV_CACHE_DIR", &cache);
+                Ok(command)
+            }),
+        }
+    };
+    Ok(vec![case("deb unchanged", ""), case("deb resolve", "--dry-run")])
 }
 
 /// The wheels of a tree, fetched once.

@@ -1,0 +1,135 @@
+//! Other targets than this system: suites, architectures and Pythons, from archives the test makes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test writes into a folder of its own")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::house::House;
+use common::{Wheel, field, output};
+
+/// An archive with a suite of these packages, by component and architecture.
+fn archive(dir: &Path, suite: &str, indexes: &[(&str, &str, &str)]) {
+    let base = dir.join("dists").join(suite);
+    let mut sums = String::new();
+    let mut components: Vec<&str> = Vec::new();
+    for (component, arch, packages) in indexes {
+        let name = format!("{component}/binary-{arch}/Packages.gz");
+        let path = base.join(&name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let plain = path.with_extension("");
+        fs::write(&plain, packages).unwrap();
+        output("gzip", &["-n", plain.to_str().unwrap()]);
+        let sum = output("sha256sum", &[path.to_str().unwrap()]);
+        let size = path.metadata().unwrap().len();
+        sums += &format!(" {} {size} {name}\n", &sum[..64]);
+        if !components.contains(component) {
+            components.push(component);
+        }
+    }
+    let release = format!(
+        "Origin: Ubuntu\nCodename: {suite}\nComponents: {}\nSHA256:\n{sums}",
+        components.join(" ")
+    );
+    fs::write(base.join("InRelease"), release).unwrap();
+}
+
+/// Ubuntu 24.04 as far as it matters: Python 3.12, a newer dpkg and C library, two components.
+fn noble(house: &House) {
+    let main = "Package: dpkg\nVersion: 1.22.6ubuntu6\n\nPackage: libc6\nVersion: 2.39-0ubuntu8\n\n\
+                Package: python3\nVersion: 3.12.3-0ubuntu2\n\nPackage: python3.12\nVersion: 3.12.3-1\n";
+    let universe = "Package: python3-click\nVersion: 8.1.6-2\n";
+    archive(
+        &house.path("ubuntu"),
+        "noble",
+        &[
+            ("main", "amd64", main),
+            ("universe", "amd64", universe),
+            ("main", "arm64", main),
+            ("universe", "arm64", universe),
+        ],
+    );
+}
+
+/// A package with an extension for several machines and Pythons, and requirements that tell which one
+/// was meant.
+fn native(house: &House) {
+    for (python, platform) in [
+        ("cp311", "manylinux_2_17_x86_64"),
+        ("cp312", "manylinux_2_17_x86_64"),
+        ("cp312", "manylinux_2_17_aarch64"),
+        ("cp313", "manylinux_2_17_x86_64"),
+        ("cp312", "manylinux_2_99_x86_64"),
+    ] {
+        let tag = format!("{python}-{python}-{platform}");
+        let wheel = Wheel::new("native", "1.0", &tag).file("native.py", format!("tag = '{tag}'\n"));
+        let requires =
+            ["arm; platform_machine == 'aarch64'", "new; python_version >= '3.13'", "click>=8"];
+        house.add(wheel, &requires);
+    }
+    for name in ["arm", "new", "click"] {
+        house.wheel(name, "8.0", &[]);
+    }
+}
+
+fn built(house: &House, words: &[&str]) -> Vec<String> {
+    // The last of two options of the same name counts.
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bk-deb"));
+    command
+        .current_dir(house.dir.path())
+        .args(["--root", "root", "build", "--no-index", "-f", "wheels", "-o", "debs"])
+        .args(["--suite", "noble", "--mirror"])
+        .arg(house.path("ubuntu"))
+        .args(["--rename", "click -> python3-click", "--distro-dep", "python3-click", "native"])
+        .args(words);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn another_suite_has_its_own_python_compression_and_packages() {
+    let house = House::new();
+    noble(&house);
+    native(&house);
+    // Click is in universe, and the wheel for a C library of the future is not taken.
+    assert_eq!(built(&house, &["--arch", "amd64"]), ["debs/python3-native_1.0-1_amd64.deb"]);
+    let deb = house.path("debs/python3-native_1.0-1_amd64.deb");
+    assert_eq!(
+        field(&deb, "Depends"),
+        "python3 (>= 3.12~), python3 (<< 3.13), python3-click (>= 8)"
+    );
+    let members = output("ar", &["t", deb.to_str().unwrap()]);
+    assert_eq!(
+        members.lines().collect::<Vec<_>>(),
+        ["debian-binary", "control.tar.zst", "data.tar.zst"]
+    );
+    let module = common::read(&common::unpacked(&deb), "usr/lib/python3/dist-packages/native.py");
+    assert_eq!(module, "tag = 'cp312-cp312-manylinux_2_17_x86_64'\n");
+}
+
+#[test]
+fn another_architecture_gets_its_own_wheels_and_markers() {
+    let house = House::new();
+    noble(&house);
+    native(&house);
+    let paths = built(&house, &["--arch", "arm64"]);
+    assert_eq!(paths, ["debs/python3-arm_8.0-1_all.deb", "debs/python3-native_1.0-1_arm64.deb"]);
+    let deb = house.path(&paths[1]);
+    assert_eq!(field(&deb, "Architecture"), "arm64");
+    assert!(field(&deb, "Depends").contains("python3-arm"));
+}
+
+#[test]
+fn another_python_is_what_markers_and_tags_are_held_against() {
+    let house = House::new();
+    noble(&house);
+    native(&house);
+    let paths = built(&house, &["--arch", "amd64", "--python", "3.13"]);
+    assert_eq!(paths, ["debs/python3-native_1.0-1_amd64.deb", "debs/python3-new_8.0-1_all.deb"]);
+    let depends = field(&house.path(&paths[0]), "Depends");
+    assert!(depends.starts_with("python3 (>= 3.13~), python3 (<< 3.14)"), "{depends}");
+}
