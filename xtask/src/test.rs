@@ -35,6 +35,7 @@ pub const APT: &[&str] = &[
     "python3",
     "python3-pip",
     "python3-venv",
+    "reprepro",
     "sqv",
     "strace",
     "unzip",
