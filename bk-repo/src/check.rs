@@ -17,6 +17,7 @@ use crate::archive::manifest::Key;
 use crate::archive::repository::{KEYS, Repository, public_keys};
 use crate::archive::retention::folder;
 use crate::archive::{chunk, pdiff, release};
+use crate::command;
 use crate::openpgp::{armor_keys, verify_cleartext, verify_detached};
 use crate::store::PRIVATE;
 use crate::{repair, state};
@@ -80,7 +81,7 @@ impl Record for Problem {
 
 /// Checks a repository.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let mut problems = check(&repository)?;
     if args.repair && !problems.is_empty() {
         // Nobody changes what is looked at; and what a crash left unfinished is finished by this.

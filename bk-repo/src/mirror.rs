@@ -89,7 +89,7 @@ pub struct Args {
 
 /// Mirrors a suite.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     repository.head()?;
     let ring = bk::file::read(&args.keyring, 64 << 20).and_then(|bytes| read_ring(&bytes));
     let ring = ring.context(|| format!("cannot use '{}'", display(&args.keyring)))?;
@@ -134,7 +134,13 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     }
     for (Place { key, index, .. }, stanza) in wanted {
         if !there.contains(&key) {
-            session.out.record(&Named(Package::new(&args.repo, &to, &index, &key, &stanza)))?;
+            session.out.record(&Named(Package::new(
+                repository.path(),
+                &to,
+                &index,
+                &key,
+                &stanza,
+            )))?;
         }
     }
     Ok(Status::Done)

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use bk::{Error, Result, Session, Status};
 
 use crate::archive::commit::Commit;
-use crate::archive::repository::{Repository, public_keys};
-use crate::command::check_word;
+use crate::archive::repository::public_keys;
+use crate::command::{self, check_word};
 use crate::openpgp::armor_keys;
 
 /// Print the .sources file (sources.list(5)) with which apt uses a repository, the key in it
@@ -45,7 +45,7 @@ fn uri(text: &str) -> Result<String> {
 
 /// Prints the .sources file.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let head = Repository::at(&args.repo).head()?;
+    let head = command::repository(session, &args.repo)?.head()?;
     if let Some(name) = args.suite.iter().find(|name| !head.suites.contains_key(*name)) {
         return Err(
             Error::new(format!("the repository has no suite '{name}'")).status(Status::Usage)
