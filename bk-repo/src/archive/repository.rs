@@ -144,6 +144,17 @@ impl Repository {
         serde_json::from_slice(&bytes).context(damaged)
     }
 
+    /// Finishes what a crash left unfinished, if it did.
+    pub fn finish(&self, wait: Duration, console: &Console) -> Result<()> {
+        let Some(head) = self.head_if_any()? else { return Ok(()) };
+        for (name, suite) in &head.suites {
+            if !self.is_projected(name, suite)? {
+                return self.write(wait, console).map(drop);
+            }
+        }
+        Ok(())
+    }
+
     /// Becomes the one who writes; waits for others at most `wait`. Finishes what a crash left.
     pub fn write(&self, wait: Duration, console: &Console) -> Result<Writer<'_>> {
         let lock = self.store.lock(wait, console)?;

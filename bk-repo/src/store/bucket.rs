@@ -487,7 +487,8 @@ impl Store for Bucket {
         let make = async {
             let credential = self.client.credentials().get_credential().await?;
             let mut request = http::Request::put(url).body(HttpRequestBody::empty())?;
-            AwsAuthorizer::new(&credential, "s3", &self.region).try_authorize(&mut request, None)?;
+            AwsAuthorizer::new(&credential, "s3", &self.region)
+                .try_authorize(&mut request, None)?;
             let answer = Connector.connect(&ClientOptions::new())?.execute(request).await?;
             match answer.status().is_success() {
                 true => Ok(()),
