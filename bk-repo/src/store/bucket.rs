@@ -408,10 +408,10 @@ impl Store for Bucket {
             let mut under_way = JoinSet::new();
             for file in files {
                 let Content::Same(other) = &file.content else { continue };
-                if under_way.len() >= AT_ONCE {
-                    if let Some(done) = under_way.join_next().await {
-                        done.map_err(Error::from)??;
-                    }
+                if under_way.len() >= AT_ONCE
+                    && let Some(done) = under_way.join_next().await
+                {
+                    done.map_err(Error::from)??;
                 }
                 let (from, to) = (
                     self.key(&format!("{dir}/{other}")),
