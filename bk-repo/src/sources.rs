@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bk::{Error, Result, Session, Status};
 
-use crate::archive::commit::Commit;
+use crate::archive::commit::{Commit, Suite};
 use crate::archive::repository::public_keys;
 use crate::command::{self, check_word};
 use crate::openpgp::armor_keys;
@@ -55,25 +55,39 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// The .sources file for `suites`, or for all of them.
+/// The .sources file for `suites`, or for all of them: a paragraph for those with the same components,
+/// since apt warns of those that a suite has not.
 pub fn text(head: &Commit, uri: &str, suites: &[String]) -> Result<String> {
-    let chosen: Vec<(&String, _)> =
-        head.suites.iter().filter(|(name, _)| suites.is_empty() || suites.contains(name)).collect();
-    let join = |words: Vec<&str>| {
-        let mut seen = std::collections::BTreeSet::new();
-        words.into_iter().filter(|word| seen.insert(*word)).collect::<Vec<_>>().join(" ")
-    };
-    let components =
-        chosen.iter().flat_map(|(_, s)| s.settings.components.iter().map(String::as_str)).collect();
-    let sources = chosen.iter().any(|(_, s)| s.indexes.keys().any(|i| i.ends_with("/Sources")));
-    let types = if sources { "deb deb-src" } else { "deb" };
-    let names = join(chosen.iter().map(|(name, _)| name.as_str()).collect());
-    let mut text =
-        format!("Types: {types}\nURIs: {uri}\nSuites: {names}\nComponents: {}\n", join(components));
-    text += "Signed-By:\n";
-    for line in armor_keys(&public_keys(head)?)?.lines() {
-        // An empty line inside a field is a dot (deb822(5)).
-        text += &format!(" {}\n", if line.is_empty() { "." } else { line });
+    let mut groups: Vec<(&[String], Vec<(&String, &Suite)>)> = Vec::new();
+    for (name, suite) in &head.suites {
+        if !suites.is_empty() && !suites.contains(name) {
+            continue;
+        }
+        let components = suite.settings.components.as_slice();
+        match groups.iter_mut().find(|(known, _)| *known == components) {
+            Some((_, group)) => group.push((name, suite)),
+            None => groups.push((components, vec![(name, suite)])),
+        }
+    }
+    let key = armor_keys(&public_keys(head)?)?;
+    let mut text = String::new();
+    for (components, group) in groups {
+        let sources =
+            group.iter().any(|(_, suite)| suite.indexes.keys().any(|i| i.ends_with("/Sources")));
+        let types = if sources { "deb deb-src" } else { "deb" };
+        let names: Vec<&str> = group.iter().map(|(name, _)| name.as_str()).collect();
+        if !text.is_empty() {
+            text += "\n";
+        }
+        text += &format!(
+            "Types: {types}\nURIs: {uri}\nSuites: {}\nComponents: {}\nSigned-By:\n",
+            names.join(" "),
+            components.join(" ")
+        );
+        for line in key.lines() {
+            // An empty line inside a field is a dot (deb822(5)).
+            text += &format!(" {}\n", if line.is_empty() { "." } else { line });
+        }
     }
     Ok(text)
 }
