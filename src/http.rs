@@ -1,33 +1,31 @@
 //! The HTTP layer of the servers (feature `http`): a hyper 1 server with limits and a graceful stop,
 //! and files with ranges and validators.
 
+mod server;
+
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::FromRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as Poller, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::{Console, Context, Error, Result};
+use crate::{Context, Error, Result};
 
 pub use http_body_util;
 pub use hyper;
+pub use hyper_util;
 pub use tokio;
+
+pub use self::server::{Limits, Server, listen, serve};
 
 /// A request, its body not read yet.
 pub type Request = hyper::Request<Incoming>;
@@ -36,134 +34,8 @@ pub type Response = hyper::Response<Body>;
 /// What a response carries.
 pub type Body = BoxBody<Bytes, io::Error>;
 
-/// More clients at once wait to be accepted; each costs a descriptor or two, of which there are
-/// usually 1024.
-const CONNECTIONS: usize = 400;
-
-/// A client that does not finish its headers in this time is none.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// What is in flight when a stop is asked for may take this long.
-const GRACE: Duration = Duration::from_secs(30);
-
-/// The request line and the headers of a client have some KiB.
-const HEADER_LIMIT: usize = 64 << 10;
-
 /// Files are read in pieces of this size: large beside the cost of handing one over to a thread.
 const PIECE: usize = 256 << 10;
-
-/// The sockets to listen on: those systemd handed over (sd_listen_fds(3)), else `addresses`.
-/// `env` looks up an environment variable.
-pub fn listen(
-    addresses: &[SocketAddr],
-    env: impl Fn(&str) -> Option<String>,
-) -> Result<Vec<TcpListener>> {
-    let number = |name| env(name).and_then(|text| text.parse::<u32>().ok());
-    if let (Some(pid), Some(count @ 1..)) = (number("LISTEN_PID"), number("LISTEN_FDS"))
-        && pid == std::process::id()
-    {
-        // The first is 3 by definition.
-        return Ok((3..3 + count as i32).map(inherit).collect());
-    }
-    let bind = |address: &SocketAddr| {
-        TcpListener::bind(address)
-            .context(|| format!("cannot listen on '{address}'"))
-            .hint(|| "choose another address with --listen".into())
-    };
-    addresses.iter().map(bind).collect()
-}
-
-#[allow(unsafe_code)]
-fn inherit(fd: i32) -> TcpListener {
-    // SAFETY: by LISTEN_PID these descriptors are this process's own, and nobody else takes them.
-    unsafe { TcpListener::from_raw_fd(fd) }
-}
-
-/// Answers requests with `handle` until SIGTERM or SIGINT, then ends what is in flight.
-pub fn serve<F, R>(listeners: Vec<TcpListener>, console: &Console, handle: F) -> Result<()>
-where
-    F: Fn(Request) -> R + Send + Sync + 'static,
-    R: Future<Output = Response> + Send + 'static,
-{
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let done = runtime.block_on(run(listeners, console.clone(), Arc::new(handle)));
-    // A thread that still reads a file for a client who left must not hold the end up.
-    runtime.shutdown_background();
-    done
-}
-
-async fn run<F, R>(listeners: Vec<TcpListener>, console: Console, handle: Arc<F>) -> Result<()>
-where
-    F: Fn(Request) -> R + Send + Sync + 'static,
-    R: Future<Output = Response> + Send + 'static,
-{
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    crate::signal::serve();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let graceful = Arc::new(GracefulShutdown::new());
-    let mut accepting = Vec::new();
-    for listener in listeners {
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let (slots, graceful) = (slots.clone(), graceful.clone());
-        let (handle, console) = (handle.clone(), console.clone());
-        accepting.push(tokio::spawn(async move {
-            loop {
-                let Ok(slot) = slots.clone().acquire_owned().await else { return };
-                let stream = match listener.accept().await {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        // Out of descriptors, most likely: some will be closed soon.
-                        console.warn(&format!("cannot accept a connection: {error}"));
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                        continue;
-                    }
-                };
-                drop(stream.set_nodelay(true));
-                let (handle, logger) = (handle.clone(), console.clone());
-                let service = hyper::service::service_fn(move |request: Request| {
-                    let (handle, logger) = (handle.clone(), logger.clone());
-                    async move {
-                        let line = format!("{} {}", request.method(), request.uri());
-                        let response = handle(request).await;
-                        logger.info(&format!("{line} {}", response.status().as_u16()));
-                        Ok::<_, std::convert::Infallible>(response)
-                    }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_TIMEOUT)
-                    .max_buf_size(HEADER_LIMIT)
-                    .serve_connection(TokioIo::new(stream), service);
-                let connection = graceful.watcher().watch(connection);
-                let console = console.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        console.debug(&format!("a client went away: {error}"));
-                    }
-                    drop(slot);
-                });
-            }
-        }));
-    }
-    std::future::poll_fn(|poller| {
-        match terminate.poll_recv(poller).is_ready() || interrupt.poll_recv(poller).is_ready() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
-    accepting.iter().for_each(JoinHandle::abort);
-    for task in accepting {
-        drop(task.await);
-    }
-    let Some(graceful) = Arc::into_inner(graceful) else { return Ok(()) };
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        console.warn("some clients were cut off");
-    }
-    Ok(())
-}
 
 /// How long others may keep a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,8 +207,9 @@ fn modified_nanos(meta: &std::fs::Metadata) -> i128 {
     i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
 }
 
+/// What a client wants of a file (RFC 9110, 14.2).
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
+pub enum Range {
     /// Start and size.
     Part(u64, u64),
     /// Nothing of it is there.
@@ -345,7 +218,8 @@ enum Range {
     Ignored,
 }
 
-fn parse_range(text: &str, size: u64) -> Range {
+/// Reads a `Range` for a file of `size` bytes.
+pub fn parse_range(text: &str, size: u64) -> Range {
     let parse = || {
         let (first, last) = text.strip_prefix("bytes=")?.trim().split_once('-')?;
         let part = |start: u64, end: u64| match start < end.min(size) {
@@ -417,7 +291,7 @@ impl hyper::body::Body for FileBody {
 }
 
 /// A time as HTTP writes it (RFC 9110, 5.6.7).
-fn http_date(time: SystemTime) -> String {
+pub fn http_date(time: SystemTime) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -465,7 +339,7 @@ mod tests {
                 .env("LC_ALL", "C")
                 .output()
                 .unwrap();
-            let ours = http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            let ours = http_date(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
             assert_eq!(ours, String::from_utf8(date.stdout).unwrap().trim_end());
         }
     }

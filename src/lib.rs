@@ -23,4 +23,4 @@ pub use error::{Context, Error, Result, Status};
 pub use process::Cmd;
 pub use signal::Cleanup;
 pub use text::{display, nearest, sanitize};
-pub use tool::{Common, Needs, Session, Tool, run};
+pub use tool::{Common, Needs, Session, Tool, parse_again, run};

@@ -16,14 +16,16 @@ type Actions = MutexGuard<'static, BTreeMap<u64, Action>>;
 /// where the state is the process's.
 static ACTIONS: Mutex<BTreeMap<u64, Action>> = Mutex::new(BTreeMap::new());
 static HANDLER: Once = Once::new();
+/// Whether SIGINT and SIGTERM, and SIGHUP, are a server's: see [`leave_to_server`].
+static SERVER_ENDS: AtomicBool = AtomicBool::new(false);
+static SERVER_RELOADS: AtomicBool = AtomicBool::new(false);
 
-/// Whether a server ends by itself when it is asked to; it drops its temporaries then.
-static SERVING: AtomicBool = AtomicBool::new(false);
-
-/// Leaves SIGINT and SIGTERM to a server that handles them from here on.
+/// From now on SIGINT and SIGTERM do not end the program: a server ends itself, after what is in
+/// flight. Nor does SIGHUP, if it `reloads`.
 #[cfg(feature = "http")]
-pub(crate) fn serve() {
-    SERVING.store(true, Ordering::Relaxed);
+pub(crate) fn leave_to_server(reloads: bool) {
+    SERVER_ENDS.store(true, Ordering::Relaxed);
+    SERVER_RELOADS.store(reloads, Ordering::Relaxed);
 }
 
 /// While this lives, SIGINT, SIGTERM and SIGHUP end the process only after `action` was done, on a
@@ -63,11 +65,11 @@ fn handle() {
         // Without the handler (no thread to be had) a signal only leaves a temporary behind.
         if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) {
             std::thread::spawn(move || {
-                for signal in signals.forever() {
-                    // SIGHUP is nothing a server asked for.
-                    if SERVING.load(Ordering::Relaxed) && signal != SIGHUP {
-                        continue;
-                    }
+                let ends = |signal: &i32| match *signal {
+                    SIGHUP => !SERVER_RELOADS.load(Ordering::Relaxed),
+                    _ => !SERVER_ENDS.load(Ordering::Relaxed),
+                };
+                if let Some(signal) = signals.forever().find(ends) {
                     // Held to the end, so that no other thread makes or cleans up anything, or ends
                     // the process before this one does.
                     let actions = lock();

@@ -122,7 +122,23 @@ pub fn run<T: Tool>() -> ExitCode {
     }
 }
 
-fn start<T: Tool>(name: &str, arguments: &[OsString], plain: &Console) -> Result<Status> {
+/// Parses the command line again, with the configuration files as they are now: for servers that
+/// are told to look (SIGHUP).
+pub fn parse_again<T: Tool>() -> Result<T> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let name = T::command().get_name().to_owned();
+    let (command, ..) = configured::<T>(&name, &arguments)?;
+    command
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| T::from_arg_matches(&matches))
+        .map_err(|error| Error::new(error.render().to_string().trim().to_owned()))
+}
+
+/// The command with what is configured as its defaults, the folders, the configuration.
+fn configured<T: Tool>(
+    name: &str,
+    arguments: &[OsString],
+) -> Result<(Command, Dirs, Vec<config::Layer>)> {
     let env = |name: &str| std::env::var(name).ok();
     let root = root(arguments).or_else(|| std::env::var_os("BK_ROOT").map(PathBuf::from));
     let dirs = Dirs::new(root.as_deref(), |name| std::env::var_os(name).map(PathBuf::from));
@@ -130,6 +146,13 @@ fn start<T: Tool>(name: &str, arguments: &[OsString], plain: &Console) -> Result
     let layers = config::load(tool, &dirs)?;
     config::check_keys(&T::command(), T::SETTINGS, &layers)?;
     let command = config::apply(T::command(), tool, &[], &layers, &env);
+    Ok((command, dirs, layers))
+}
+
+fn start<T: Tool>(name: &str, arguments: &[OsString], plain: &Console) -> Result<Status> {
+    let env = |name: &str| std::env::var(name).ok();
+    let tool = name.trim_start_matches("bk-");
+    let (command, dirs, layers) = configured::<T>(name, arguments)?;
 
     if flag(arguments, "--print-config") {
         return print_config(command, tool, arguments, &layers, &env);

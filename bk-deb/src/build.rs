@@ -1,26 +1,24 @@
 //! `bk-deb build`: Python distributions and everything they need, as .debs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use bk::record::Record;
-use bk::{Console, Context, Error, Result, Session, Status, file};
-use pep508_rs::{PackageName, Requirement};
+use bk::record::{Format, Record};
+use bk::{Console, Context, Result, Session, Status, file};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::convert::{self, Built, Options, Package};
+use crate::clash;
+use crate::convert::{self, Built, Libraries};
 use crate::debian::compression::Compression;
-use crate::distro::{Distro, Selection};
+use crate::distro;
 use crate::fetch::Fetch;
-use crate::graph::{Graph, Grower, Node, Reuse, Rules};
-use crate::mapping::name;
-use crate::python::config;
-use crate::python::lock::Locked;
-use crate::python::requirement::Wish;
-use crate::python::solve::{Problem, Resolver};
-use crate::supply::{Root, Supply};
-use crate::target::{Target, own_arch};
+use crate::form::Forms;
+use crate::graph::Graph;
+use crate::made::{Made, stamp};
+use crate::plan::{self, Instruction};
+use crate::request::{Cache, Request, told};
+use crate::supply;
 
 /// Build .debs of Python packages and everything they need
 #[derive(clap::Args)]
@@ -40,103 +38,22 @@ Exit status:
   75  the network did not answer; try again
 ")]
 pub struct Build {
-    /// Requirements as pip takes them, wheels, sdists, folders of projects, uv.lock, pylock.toml;
-    /// `-` reads them from stdin
-    #[arg(value_name = "REQUIREMENT|PATH")]
-    wanted: Vec<String>,
-    /// Also build what a requirements file names
-    #[arg(short, long = "requirement", value_name = "FILE")]
-    requirement: Vec<PathBuf>,
-    /// Keep to the versions in FILE
-    #[arg(short, long = "constraint", value_name = "FILE")]
-    constraint: Vec<PathBuf>,
+    #[command(flatten)]
+    request: Request,
     /// Where the .debs go
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
     /// Say what would be built, and build nothing
     #[arg(long)]
     dry_run: bool,
-
-    /// The suite to build for; this system's if not given
-    #[arg(long, help_heading = "Target")]
-    suite: Option<String>,
-    /// The archive that has the suite; what apt uses if not given
-    #[arg(long, value_name = "URL", help_heading = "Target")]
-    mirror: Option<String>,
-    /// The version of Python, `3.11`; the suite's own if not given
-    #[arg(long, value_name = "VERSION", help_heading = "Target")]
-    python: Option<String>,
-    /// The Debian architecture; this machine's if not given
-    #[arg(long, help_heading = "Target")]
-    arch: Option<String>,
-
-    /// What is done with dependencies that the distribution has
-    #[arg(long, value_name = "WHEN", default_value = "prefer", help_heading = "Resolving")]
-    reuse: Reuse,
-    /// Build everything: the same as --reuse never
-    #[arg(long, conflicts_with_all = ["reuse", "no_deps"], help_heading = "Resolving")]
-    all: bool,
-    /// Build only what is named
-    #[arg(long, help_heading = "Resolving")]
-    no_deps: bool,
-    /// Who chooses the versions
-    #[arg(long, value_name = "WHO", default_value = "native", help_heading = "Resolving")]
-    resolver: Resolver,
-    /// Allow pre-releases
-    #[arg(long, help_heading = "Resolving")]
-    pre: bool,
-    /// The Python index
-    #[arg(short, long, value_name = "URL", help_heading = "Resolving")]
-    index_url: Option<String>,
-    /// Another index
-    #[arg(long, value_name = "URL", help_heading = "Resolving")]
-    extra_index_url: Vec<String>,
-    /// A folder or page with wheels and sdists
-    #[arg(short, long, value_name = "DIR|URL", help_heading = "Resolving")]
-    find_links: Vec<String>,
-    /// Use no index, only --find-links
-    #[arg(long, help_heading = "Resolving")]
-    no_index: bool,
-
-    /// The Debian revision
-    #[arg(short, long, value_name = "REVISION", default_value = "1", help_heading = "Packages")]
-    packaging_version: String,
-    /// Who maintains the packages, `Name <email>`
-    #[arg(long, value_name = "NAME <EMAIL>", help_heading = "Packages")]
-    #[arg(default_value = "BuildKit-Automatic-Packaging <buildkit@example.com>")]
-    maintainer: String,
-    /// Call a distribution's package something else, `'PY -> DEB'`
-    #[arg(long, value_name = "PY -> DEB", help_heading = "Packages")]
-    rename: Vec<String>,
-    /// Leave a requirement out wherever it is required
-    #[arg(long, value_name = "PY", help_heading = "Packages")]
-    delete: Vec<PackageName>,
-    /// Never build this Debian package: the distribution has it
-    #[arg(long, value_name = "DEB", help_heading = "Packages")]
-    distro_dep: Vec<String>,
-    /// Leave files out whose installed path matches
-    #[arg(short = 'x', long, value_name = "GLOB", help_heading = "Packages")]
-    exclude: Vec<String>,
-    /// How .debs are compressed: gzip, xz, zstd, with a level as in `zstd:19`
-    #[arg(long, value_name = "METHOD", value_parser = compression, help_heading = "Packages")]
-    compression: Option<Compression>,
-    /// Leave the symbols of programs and libraries in
-    #[arg(long, help_heading = "Packages")]
-    no_strip: bool,
-
-    /// Where fetched and built wheels are kept
-    #[arg(long, value_name = "DIR", help_heading = "Cache and speed")]
-    cache: Option<PathBuf>,
-    /// Keep nothing
-    #[arg(long, conflicts_with = "cache", help_heading = "Cache and speed")]
-    no_cache: bool,
-    /// How many packages are built at once; as many as there are processors if not given
-    #[arg(short, long, value_name = "N", help_heading = "Cache and speed")]
-    jobs: Option<usize>,
-}
-
-fn compression(text: &str) -> Result<Compression, String> {
-    text.parse().map_err(|error: Error| error.to_string())
+    /// Build what a plan says, as `bk-deb plan` wrote it; `-` reads it from stdin
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["wanted", "requirement"])]
+    plan: Option<PathBuf>,
+    /// Of the plan only this package
+    #[arg(long, value_name = "PACKAGE", requires = "plan")]
+    only: Vec<String>,
+    #[command(flatten)]
+    forms: Forms,
 }
 
 /// A .deb that was written.
@@ -151,7 +68,9 @@ struct Deb<'a> {
     size: u64,
     /// The distribution it was made of.
     name: &'a str,
-    python_version: String,
+    python_version: &'a str,
+    /// Whether it was there already, made of the same.
+    unchanged: bool,
 }
 
 impl Record for Deb<'_> {
@@ -166,7 +85,7 @@ impl Record for Deb<'_> {
 #[serde(tag = "type", rename = "planned")]
 struct Planned<'a> {
     package: &'a str,
-    version: String,
+    version: &'a str,
     name: &'a str,
     depends: &'a [String],
 }
@@ -191,363 +110,208 @@ impl Record for Reused<'_> {
     }
 }
 
-/// What can be had of what is asked for, the versions that were chosen, and what is built of them
-/// in any case.
-type Choice = (Vec<Root>, HashMap<PackageName, Locked>, BTreeSet<PackageName>);
+/// A package that is there now, and whether it was there before, made of the same.
+type Done<'a> = (&'a Instruction, Built, bool);
 
 impl Build {
     /// Runs the command.
     pub fn run(mut self, session: &mut Session) -> Result<Status> {
-        if let Some(jobs) = self.jobs {
-            // Fails only if the pool is there already, which it is not.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs).build_global();
-        }
-        if self.all {
-            self.reuse = Reuse::Never;
-        }
-        let console = session.console.clone();
-        let mut failed = false;
-        let mut wish = self.wish(&console, &mut failed)?;
-        if wish.wanted.is_empty() && wish.locks.is_empty() && !failed {
-            return Err(Error::new("nothing to build")
-                .hint("name a requirement, a wheel, an sdist or a folder, or give -r FILE")
-                .status(Status::Usage));
-        }
-        let cache = self.cache.clone().unwrap_or_else(|| session.dirs.cache.join("deb"));
-        // Without a cache everything lives as long as this.
-        let temporary;
-        let folder = if self.no_cache {
-            file::create_dir(&self.output)?;
-            temporary = file::TempDir::new_in(&self.output)?;
-            temporary.path().to_owned()
-        } else {
-            file::create_dir(&cache)?;
-            cache
-        };
-        let fetch = Fetch::new(&console, false);
-        let arch = self.arch.clone().unwrap_or_else(|| own_arch().to_owned());
-        let (suite, mirror) = (self.suite.clone(), self.mirror.clone());
-        let selection = Selection { suite, mirror, arch: arch.clone() };
-        let distro = Distro::load(&selection, &folder.join("distro"), &fetch, &console)?;
-        let target = Target::new(&distro, &arch, self.python.as_deref())?;
-        let supply = Supply {
-            fetch: &fetch,
-            target: &target,
-            folder: &folder,
-            hashes: &wish.hashes,
-            console: &console,
-        };
-
-        let roots: Vec<Result<Root>> =
-            wish.wanted.iter().filter_map(|wanted| supply.root(wanted).transpose()).collect();
-        let mut roots: Vec<Root> = told(roots, &console, &mut failed);
-        // A lock is whole: with nothing beside it there is nothing left to choose.
-        let only_locks = wish.wanted.is_empty();
-        for path in &wish.locks {
-            roots.extend(supply.lock(path)?);
-        }
-        if !only_locks
-            && wish.indexes.index.is_none()
-            && !wish.indexes.no_index
-            && self.resolver == Resolver::Native
-        {
-            wish.indexes.index = Some(config::default_index(&folder, &console)?);
-        }
-        let rules = self.rules()?;
-        let (roots, locked, built) = match only_locks {
-            true => {
-                let all = roots.iter().filter_map(|root| root.locked.clone());
-                let locked = all.map(|locked| (locked.name.clone(), locked)).collect();
-                (roots, locked, BTreeSet::new())
+        self.forms.check()?;
+        self.request.set_jobs();
+        let cache = self.request.cache(session, &self.output)?;
+        let overrides = self.request.overrides(session)?;
+        let (mut instructions, graph, roots, mut failed) = match &self.plan {
+            Some(plan) => {
+                let all = plan::read(plan, &self.only)?;
+                // Of a plan everything was asked for.
+                let roots = all.iter().map(|i| i.package.clone()).collect();
+                (all, Graph::default(), roots, false)
             }
-            false => self.choose(&supply, &distro, &rules, &wish, roots, &mut failed)?,
+            None => {
+                self.request.whole |= self.forms.is_whole();
+                let resolved = self.request.resolve(session, &cache, &overrides)?;
+                let all = self.request.instructions(&resolved, &overrides, session.epoch)?;
+                let named = |i: &&Instruction| resolved.roots.iter().any(|n| n.as_ref() == i.name);
+                let roots: Vec<String> =
+                    all.iter().filter(named).map(|i| i.package.clone()).collect();
+                (all, resolved.graph, roots, resolved.failed)
+            }
         };
-        let load = |locked: &Locked| supply.load(locked);
-        let grower = Grower {
-            distro: &distro,
-            target: &target,
-            reuse: self.reuse,
-            rules: &rules,
-            locked,
-            built,
-            load: &load,
-        };
-        let asked = |root: Root| (root.requirement.name, root.requirement.extras);
-        let mut graph = grower.grow(&roots.into_iter().map(asked).collect::<Vec<_>>())?;
-        for (name, error) in std::mem::take(&mut graph.failed) {
-            console.error(&error.context(format!("cannot build '{name}'")));
-            failed = true;
-        }
-        for (package, version) in &graph.reused {
-            session.console.info(&format!("{} has {package} {version}", distro.suite));
-        }
         if self.dry_run {
-            self.plan(&graph, session)?;
+            for instruction in &instructions {
+                session.out.record(&Planned {
+                    package: &instruction.package,
+                    version: &instruction.version,
+                    name: &instruction.name,
+                    depends: &instruction.spec.depends,
+                })?;
+            }
+        } else if self.forms.instead() {
+            file::create_dir(&self.output)?;
+            let temporary = file::TempDir::new_in(&self.output)?;
+            let compression = instructions.first().map(|i| i.options.compression);
+            for instruction in &mut instructions {
+                // Read once, and gone.
+                instruction.options.compression = Compression::None;
+            }
+            let (built, good) = self.make(
+                &mut instructions,
+                temporary.path(),
+                &cache,
+                false,
+                &graph.reused,
+                session,
+            )?;
+            failed |= !good;
+            let reused = !graph.reused.is_empty();
+            self.forms.replace(&built, &roots, reused, &self.output, compression, session)?;
         } else {
-            failed |= !self.convert(&graph, &distro, &target, session)?;
-        }
-        Ok(if failed { Status::Failed } else { Status::Done })
-    }
-
-    fn wish(&self, console: &Console, failed: &mut bool) -> Result<Wish> {
-        let mut wish = Wish::default();
-        let mut add = |wanted: &str| match wish.add(wanted) {
-            // A file that is not there is one input less; what is no requirement is a slip.
-            Err(error) if error.exit_status() != Status::Usage => {
-                console.error(&error);
-                *failed = true;
-                Ok(())
-            }
-            added => added,
-        };
-        for wanted in &self.wanted {
-            if wanted == "-" {
-                for line in std::io::stdin().lines() {
-                    let line = line.context(|| "cannot read stdin".into())?;
-                    if !line.trim().is_empty() {
-                        add(line.trim())?;
-                    }
+            let (built, good) = self.make(
+                &mut instructions,
+                &self.output,
+                &cache,
+                cache.is_kept(),
+                &graph.reused,
+                session,
+            )?;
+            failed |= !good;
+            for (instruction, built, unchanged) in &built {
+                if self.forms.add(instruction, built, session)? {
+                    continue;
                 }
-            } else {
-                add(wanted)?;
+                session.out.record(&Deb {
+                    path: &built.path,
+                    package: &built.package,
+                    version: &built.version,
+                    architecture: &built.architecture,
+                    size: built.size,
+                    name: &instruction.name,
+                    python_version: &instruction.python_version,
+                    unchanged: *unchanged,
+                })?;
             }
         }
-        self.requirement.iter().try_for_each(|path| wish.add_file(path))?;
-        self.constraint.iter().try_for_each(|path| wish.add_constraints(path))?;
-        let indexes = &mut wish.indexes;
-        indexes.index = self.index_url.clone().or(indexes.index.take());
-        indexes.extra.extend(self.extra_index_url.iter().cloned());
-        indexes.find_links.extend(self.find_links.iter().cloned());
-        indexes.no_index |= self.no_index;
-        indexes.add(config::indexes(|name| std::env::var(name).ok()));
-        Ok(wish)
-    }
-
-    /// Chooses versions for all roots together. If that cannot be, those that cannot be had even
-    /// alone are left out, and told.
-    fn choose(
-        &self,
-        supply: &Supply<'_>,
-        distro: &Distro,
-        rules: &Rules,
-        wish: &Wish,
-        roots: Vec<Root>,
-        failed: &mut bool,
-    ) -> Result<Choice> {
-        let mut preferences = match (self.resolver, self.reuse) {
-            (Resolver::Native, _) | (_, Reuse::Never) => Vec::new(),
-            _ => distro.all_installed(),
-        };
-        // What is asked for is built, so it may as well be the newest.
-        preferences.retain(|(name, _)| !roots.iter().any(|root| root.requirement.name == *name));
-        let progress = supply.console.progress("choosing versions", 0);
-        let solve = |roots: &[Root]| {
-            let requirements: Vec<Requirement> =
-                roots.iter().map(|r| r.requirement.clone()).collect();
-            let problem = Problem {
-                requirements: &requirements,
-                constraints: &wish.constraints,
-                preferences: &preferences,
-                indexes: &wish.indexes,
-                target: supply.target,
-                pre: self.pre,
-                no_deps: self.no_deps,
-                scratch: supply.folder,
-                supply,
-                distro,
-                reuse: self.reuse,
-                rules,
-            };
-            problem.solve(self.resolver, supply.console)
-        };
-        let (roots, solution) = match solve(&roots) {
-            Ok(solution) => (roots, solution),
-            Err(error) if roots.len() == 1 || error.exit_status() == Status::Temporary => {
-                return Err(error);
-            }
-            Err(error) => {
-                let all = roots.len();
-                let alone = |root: Root| solve(std::slice::from_ref(&root)).map(|_| root);
-                let roots = roots.into_iter().map(alone).collect();
-                let roots: Vec<Root> = told(roots, supply.console, failed);
-                if roots.len() == all {
-                    return Err(error);
-                }
-                let solution = solve(&roots)?;
-                (roots, solution)
-            }
-        };
-        drop(progress);
-        let mut locked: HashMap<PackageName, Locked> =
-            solution.locked.into_iter().map(|l| (l.name.clone(), l)).collect();
-        for root in &roots {
-            if let Some(entry) = root.locked.clone() {
-                locked.insert(entry.name.clone(), entry);
-            }
-        }
-        Ok((roots, locked, solution.built.unwrap_or_default()))
-    }
-
-    fn rules(&self) -> Result<Rules> {
-        let mut rules = Rules { delete: self.delete.iter().cloned().collect(), ..Rules::default() };
-        for text in &self.rename {
-            let bad = || {
-                Error::new(format!("'{}' renames nothing", bk::sanitize(text)))
-                    .hint("write it as 'PyYAML -> python3-yaml'")
-                    .status(Status::Usage)
-            };
-            let (python, package) = text.split_once("->").ok_or_else(bad)?;
-            let python = python.trim().parse().map_err(|_| bad())?;
-            rules.rename.insert(python, package.trim().to_owned());
-        }
-        rules.distro = self.distro_dep.iter().cloned().collect();
-        Ok(rules)
-    }
-
-    fn plan(&self, graph: &Graph, session: &mut Session) -> Result<()> {
-        for node in &graph.nodes {
-            session.out.record(&Planned {
-                package: &node.package,
-                version: self.version(node),
-                name: node.name.as_ref(),
-                depends: &node.depends,
-            })?;
-        }
-        self.reused(graph, session)
-    }
-
-    /// What is used as it is has no path, so it is for readers of JSON alone.
-    fn reused(&self, graph: &Graph, session: &mut Session) -> Result<()> {
-        if session.out.format() == bk::record::Format::Json {
+        // What is used as it is has no path, so it is for readers of JSON alone.
+        if session.out.format() == Format::Json {
             for (package, version) in &graph.reused {
                 session.out.record(&Reused { package, version })?;
             }
         }
-        Ok(())
+        Ok(if failed { Status::Failed } else { Status::Done })
     }
 
-    fn version(&self, node: &Node) -> String {
-        format!("{}-{}", node.version, self.packaging_version)
-    }
-
-    fn package(&self, node: &Node) -> Package {
-        let version = self.version(node);
-        let default = name::default(&node.name);
-        let alias = (default != node.package).then_some(default);
-        let extras = node.extras.iter().map(|extra| name::extra(&node.package, extra.as_ref()));
-        Package {
-            name: node.package.clone(),
-            depends: node.depends.clone(),
-            provides: alias
-                .into_iter()
-                .chain(extras)
-                .map(|p| format!("{p} (= {version})"))
-                .collect(),
-            version,
-            ..Package::default()
-        }
-    }
-
-    /// Writes the packages; false if some could not be.
-    fn convert(
+    /// Writes the packages into `out`, with whether each was there already; false if some could not
+    /// be. `keep` tells whether they are to be found there the next time.
+    fn make<'a>(
         &self,
-        graph: &Graph,
-        distro: &Distro,
-        target: &Target,
-        session: &mut Session,
-    ) -> Result<bool> {
+        instructions: &'a mut [Instruction],
+        out: &Path,
+        cache: &Cache,
+        keep: bool,
+        reused: &BTreeMap<String, String>,
+        session: &Session,
+    ) -> Result<(Vec<Done<'a>>, bool)> {
         let console = session.console.clone();
-        let options = Options {
-            compression: self.compression.unwrap_or(target.compression),
-            mtime: session.epoch.and_then(|seconds| seconds.try_into().ok()),
-            maintainer: self.maintainer.clone(),
-            exclude: self.exclude.clone(),
-            python: target.python,
-            arch: target.arch.clone(),
-            distribution: target.suite.clone(),
-            strip: !self.no_strip,
-            ..Options::default()
+        file::create_dir(out)?;
+        let status = Path::new("/var/lib/dpkg/status");
+        let about = |path: &Path| path.metadata().map(|m| stamp(&m)).unwrap_or_default();
+        let made = Made {
+            folder: keep.then(|| cache.folder().join("made")),
+            program: format!(
+                "{} {:?}",
+                std::env::current_exe().map(|path| about(&path)).unwrap_or_default(),
+                self.request.contents
+            ),
+            libraries: about(status),
+            out,
         };
-        let packages: Vec<(&Node, Package)> =
-            graph.nodes.iter().map(|node| (node, self.package(node))).collect();
-        let mut failed = false;
-        let paths: Vec<Result<_>> = packages
-            .par_iter()
-            .map(|(node, package)| {
-                convert::installed_paths(&node.wheel, package, &options)
-                    .context(|| format!("cannot build '{}'", node.name))
-                    .map(|paths| (node.package.as_str(), paths))
-            })
-            .collect();
-        let unusable: Vec<bool> = paths.iter().map(Result::is_err).collect();
-        clashes(&told(paths, &console, &mut failed))?;
+        let keys: Vec<Option<String>> = instructions.iter().map(|i| made.key(i)).collect();
+        let there: Vec<Option<Built>> =
+            keys.iter().map(|key| key.as_ref().and_then(|key| made.get(key))).collect();
 
-        file::create_dir(&self.output)?;
-        let libraries = distro.libraries(&target.arch)?;
-        let progress = console.progress("building", graph.nodes.len() as u64);
-        let built: Vec<Result<(&Node, Built)>> = packages
+        let known: Option<Vec<String>> = keys.iter().cloned().collect();
+        let apart = known.as_ref().is_some_and(|keys| made.are_apart(keys));
+        let mut failed = false;
+        let mut wheels: Vec<Option<PathBuf>> = vec![None; instructions.len()];
+        // Where all are there and fit together, not even the wheels are looked at.
+        if !apart || there.iter().any(Option::is_none) {
+            let looked = told(look(instructions, cache, &console), &console, &mut failed);
+            let suite = instructions.first().map(|i| i.options.distribution.clone());
+            let contents = match suite {
+                Some(suite) => self.request.contents(&suite, cache, &console)?,
+                None => None,
+            };
+            clash::settle(&looked, instructions, contents.as_ref(), reused, &console)?;
+            for Looked { at, wheel, .. } in looked {
+                wheels[at] = Some(wheel);
+            }
+            if let Some(keys) = known.filter(|_| !failed) {
+                made.note_apart(&keys)?;
+            }
+        } else {
+            wheels = instructions.iter().map(|_| Some(PathBuf::new())).collect();
+        }
+        let instructions: &'a [Instruction] = instructions;
+        let libraries = libraries(instructions)?;
+        let todo = there.iter().filter(|there| there.is_none()).count();
+        let progress = console.progress("building", todo as u64);
+        let built: Vec<Result<Done<'_>>> = instructions
             .par_iter()
-            .zip(unusable)
-            .filter(|(_, unusable)| !unusable)
-            .map(|((node, package), _)| {
-                progress.step(&package.name);
-                convert::convert(
-                    &node.wheel,
-                    package,
-                    &options,
-                    &*libraries,
-                    &self.output,
-                    &console,
-                )
-                .context(|| format!("cannot build '{}'", node.name))
-                .map(|built| (*node, built))
+            .enumerate()
+            .filter_map(|(at, i)| Some((at, i, wheels[at].as_deref()?)))
+            .map(|(at, i, wheel)| {
+                if let Some(there) = &there[at] {
+                    return Ok((i, there.clone(), true));
+                }
+                progress.step(&i.package);
+                let libraries = &*libraries[&i.options.arch];
+                convert::convert(wheel, &i.spec, &i.options, libraries, out, &console)
+                    .and_then(|built| {
+                        if let Some(key) = &keys[at] {
+                            made.put(key, &built)?;
+                        }
+                        Ok((i, built, false))
+                    })
+                    .context(|| format!("cannot build '{}'", i.name))
             })
             .collect();
         drop(progress);
-        for (node, built) in told(built, &console, &mut failed) {
-            session.out.record(&Deb {
-                path: &built.path,
-                package: &built.package,
-                version: &built.version,
-                architecture: &built.architecture,
-                size: built.size,
-                name: node.name.as_ref(),
-                python_version: node.python_version.to_string(),
-            })?;
-        }
-        self.reused(graph, session)?;
-        Ok(!failed)
+        let built = told(built, &console, &mut failed);
+        Ok((built, !failed))
     }
 }
 
-/// Tells the errors and keeps the rest.
-fn told<T>(results: Vec<Result<T>>, console: &Console, failed: &mut bool) -> Vec<T> {
-    let tell = |result: Result<T>| match result {
-        Ok(value) => Some(value),
-        Err(error) => {
-            console.error(&error);
-            *failed = true;
-            None
-        }
+/// What is known of a package before it is written.
+pub struct Looked {
+    /// Its place among the instructions.
+    pub at: usize,
+    /// Its wheel.
+    pub wheel: PathBuf,
+    /// What it installs, without a slash in front.
+    pub paths: Vec<String>,
+}
+
+/// Gets the wheels and looks what is in them.
+pub fn look(instructions: &[Instruction], cache: &Cache, console: &Console) -> Vec<Result<Looked>> {
+    let fetch = Fetch::new(console, false);
+    let look = |(at, i): (usize, &Instruction)| -> Result<Looked> {
+        let wheel = supply::get(&i.wheel, &fetch, cache.folder(), console)?;
+        let paths = convert::installed_paths(&wheel, &i.spec, &i.options)?;
+        Ok(Looked { at, wheel, paths })
     };
-    results.into_iter().filter_map(tell).collect()
+    let named = |(at, i): (usize, &Instruction)| {
+        look((at, i)).context(|| format!("cannot build '{}'", i.name))
+    };
+    instructions.par_iter().enumerate().map(named).collect()
 }
 
-/// Two packages must not ship the same path: dpkg would refuse the second one.
-fn clashes(packages: &[(&str, Vec<String>)]) -> Result<()> {
-    let mut owners: HashMap<&str, &str> = HashMap::new();
-    for (package, paths) in packages {
-        for path in paths {
-            if let Some(other) = owners.insert(path, package) {
-                return Err(Error::new(format!(
-                    "'{other}' and '{package}' both have '/{}'",
-                    bk::sanitize(path)
-                ))
-                .hint(format!(
-                    "leave it out of one of them (--exclude '{path}'), or build one only"
-                )));
-            }
+/// Where shared libraries come from, for each machine that is built for.
+fn libraries(instructions: &[Instruction]) -> Result<HashMap<String, Box<dyn Libraries>>> {
+    let mut all = HashMap::new();
+    for convert::Options { arch, distribution, .. } in instructions.iter().map(|i| &i.options) {
+        if !all.contains_key(arch) {
+            all.insert(arch.clone(), distro::libraries(distribution, arch)?);
         }
     }
-    Ok(())
+    Ok(all)
 }

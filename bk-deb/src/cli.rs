@@ -7,7 +7,12 @@ use crate::build::Build;
 use crate::check::Check;
 use crate::contents::Contents;
 use crate::depends::Depends;
+use crate::diff::Diff;
+use crate::extract::Extract;
+use crate::foreign::Convert;
 use crate::info::Info;
+use crate::pack::Pack;
+use crate::plan::Plan;
 use crate::version::Version;
 
 /// Python packages, and everything they need, as Debian packages
@@ -28,6 +33,11 @@ enum Command {
     Info(Info),
     Contents(Contents),
     Check(Check),
+    Extract(Extract),
+    Diff(Diff),
+    Pack(Pack),
+    Plan(Box<Plan>),
+    Convert(Convert),
 }
 
 impl Tool for Cli {
@@ -35,6 +45,8 @@ impl Tool for Cli {
         Needs { program: "uv", package: "uv (from PyPI)", what_for: "to choose versions fast" },
         Needs { program: "python3", package: "python3", what_for: "to build wheels of sources" },
     ];
+
+    const SETTINGS: &'static [&'static str] = &["packages"];
 
     fn common(&self) -> &Common {
         &self.common
@@ -48,6 +60,11 @@ impl Tool for Cli {
             Command::Info(command) => command.run(session),
             Command::Contents(command) => command.run(session),
             Command::Check(command) => command.run(session),
+            Command::Extract(command) => command.run(session),
+            Command::Diff(command) => command.run(session),
+            Command::Pack(command) => command.run(session),
+            Command::Plan(command) => command.run(session),
+            Command::Convert(command) => command.run(session),
         }
     }
 }

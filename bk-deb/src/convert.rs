@@ -6,7 +6,7 @@ pub mod copyright;
 pub mod description;
 pub mod docs;
 pub mod layout;
-mod libraries;
+pub(crate) mod libraries;
 mod lintian;
 mod numpy;
 mod plan;
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use bk::file::AtomicFile;
 use bk::{Console, Context, Error, Result, display};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::layout::{Role, SITE};
@@ -35,7 +36,7 @@ use crate::python::record;
 use crate::python::wheel::{SIZE_LIMIT, Wheel};
 
 /// What was decided about a distribution before it is converted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Package {
     /// The binary package: `python3-flask`.
     pub name: String,
@@ -61,10 +62,18 @@ pub struct Package {
     pub source_url: Option<String>,
     /// Licence texts to use in place of those in the wheel: name and content.
     pub licenses: Vec<(String, String)>,
+    /// Who wrote it, where its metadata are not to be believed.
+    pub author_name: Option<String>,
+    /// The address of who wrote it.
+    pub author_email: Option<String>,
+    /// Its page, in place of that of its metadata.
+    pub homepage: Option<String>,
+    /// Patterns of files to leave out of this one.
+    pub exclude: Vec<String>,
 }
 
 /// How to convert.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// Of the package's members.
     pub compression: Compression,
@@ -141,8 +150,18 @@ const EARLIEST: u64 = 946_684_800;
 pub fn installed_paths(wheel: &Path, package: &Package, options: &Options) -> Result<Vec<String>> {
     let failed = || format!("cannot convert '{}'", display(wheel));
     let mut opened = Wheel::open(wheel, options.max_size)?;
-    let plan = Plan::new(&mut opened, package, options).context(failed)?;
+    let plan = Plan::new(&mut opened, package, options).map_err(remedied).context(failed)?;
     Ok(plan.items.into_keys().collect())
+}
+
+/// An error about a wheel's content, with what can be done where nothing better is known.
+fn remedied(error: Error) -> Error {
+    match error.hint_text() {
+        Some(_) => error,
+        None => {
+            error.hint("the wheel was changed, damaged or made badly; fetch it or make it anew")
+        }
+    }
 }
 
 /// Converts a wheel and writes the package into the folder `out`.
@@ -158,7 +177,7 @@ pub fn convert(
     let failed = || format!("cannot convert '{}'", display(wheel));
     let mut conversion =
         Conversion::new(wheel, &mut opened, package, options, out).context(failed)?;
-    let built = conversion.run(libraries).context(failed);
+    let built = conversion.run(libraries).map_err(remedied).context(failed);
     for warning in &conversion.warnings {
         console.warn(&format!("{}: {warning}", package.name));
     }
@@ -196,6 +215,14 @@ impl<'a> Conversion<'a> {
         out: &'a Path,
     ) -> Result<Self> {
         let mtime = options.mtime.unwrap_or(wheel.newest.max(EARLIEST));
+        let metadata = &mut wheel.metadata;
+        if package.author_name.is_some() || package.author_email.is_some() {
+            metadata.author.clone_from(&package.author_name);
+            metadata.author_email.clone_from(&package.author_email);
+        }
+        if package.homepage.is_some() {
+            metadata.home_page.clone_from(&package.homepage);
+        }
         Ok(Conversion {
             wheel,
             file_name: path.file_name().map(display).unwrap_or_default(),
@@ -229,7 +256,8 @@ impl<'a> Conversion<'a> {
             .context(|| format!("cannot write into '{}'", display(self.out)))?;
         let mut builder = Builder::new(scratch, self.options.compression, self.mtime)?;
         for (path, item) in &plan.items {
-            self.write(&mut builder, path, item)?;
+            self.write(&mut builder, path, item)
+                .context(|| format!("cannot make '/{}' of it", bk::sanitize(path)))?;
         }
         self.write_record(&mut builder)?;
         self.needs.without_libc().for_each(|path| self.overrides.without_libc(path));

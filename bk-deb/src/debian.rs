@@ -1,6 +1,7 @@
-//! The Debian formats: control files, versions, binary packages.
+//! The Debian formats: control files, versions, binary packages, sources.
 
 pub mod compression;
 pub mod control;
 pub mod deb;
+pub mod sources;
 pub mod version;

@@ -1,5 +1,6 @@
 //! The packages of the target suite: what is there already, and what it is called.
 
+pub mod contents;
 mod facts;
 pub mod shlibs;
 mod sources;
@@ -192,18 +193,23 @@ impl Distro {
     /// Where its shared libraries come from: dpkg's own files if this system is of the suite, and
     /// what is known of all suites.
     pub fn libraries(&self, arch: &str) -> Result<Box<dyn Libraries>> {
-        let admin = Path::new("/var/lib/dpkg/info");
-        let own = sources::own_suite().as_deref() == Some(&self.suite) && admin.is_dir();
-        if !own || arch != crate::target::own_arch() {
-            return Ok(Box::new(Known));
-        }
-        Ok(Box::new(OwnThenKnown(Installed::new(admin, arch)?)))
+        libraries(&self.suite, arch)
     }
 
     /// Whether the suite's dpkg is at least `version`.
     pub fn dpkg_at_least(&self, version: &str) -> bool {
         self.version("dpkg").is_some_and(|there| compare(there, version).is_ge())
     }
+}
+
+/// Where the shared libraries of a suite come from: see [`Distro::libraries`].
+pub fn libraries(suite: &str, arch: &str) -> Result<Box<dyn Libraries>> {
+    let admin = Path::new("/var/lib/dpkg/info");
+    let own = sources::own_suite().as_deref() == Some(suite) && admin.is_dir();
+    if !own || arch != crate::target::own_arch() {
+        return Ok(Box::new(Known));
+    }
+    Ok(Box::new(OwnThenKnown(Installed::new(admin, arch)?)))
 }
 
 /// A library that is not installed here may be one that is known.

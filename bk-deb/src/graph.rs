@@ -12,7 +12,7 @@ use crate::distro::Distro;
 use crate::mapping::name::{self, Names};
 use crate::mapping::relation::{relations, satisfied};
 use crate::mapping::version;
-use crate::python::lock::Locked;
+use crate::python::lock::{File, Locked};
 use crate::target::Target;
 
 /// What is done with a dependency that the distribution has.
@@ -62,6 +62,8 @@ impl Rules {
 pub struct Loaded {
     /// The wheel.
     pub wheel: PathBuf,
+    /// Where the wheel came from; none of one that was built here.
+    pub origin: Option<File>,
     /// What it requires, markers and all.
     pub requires: Vec<Requirement>,
 }
@@ -74,6 +76,8 @@ pub struct Node {
     pub python_version: Version,
     /// The wheel.
     pub wheel: PathBuf,
+    /// Where the wheel came from; none of one that was built here.
+    pub origin: Option<File>,
     /// The binary package.
     pub package: String,
     /// Its upstream version, with epoch.
@@ -336,6 +340,7 @@ impl Grower<'_> {
                 name: name.clone(),
                 python_version: locked.version.clone(),
                 wheel: found.wheel,
+                origin: found.origin,
                 version: version::debian(&locked.version, self.distro.epoch(&package)),
                 package,
                 depends,
@@ -391,7 +396,7 @@ mod tests {
             let found = requires.iter().find(|(name, _)| locked.name.as_ref() == *name);
             let requires = found.map(|(_, r)| *r).ok_or_else(|| Error::new("not there"))?;
             let requires = requires.iter().map(|r| r.parse().unwrap()).collect();
-            Ok(Loaded { wheel: PathBuf::new(), requires })
+            Ok(Loaded { wheel: PathBuf::new(), origin: None, requires })
         };
         let grower = Grower {
             distro: &distro,

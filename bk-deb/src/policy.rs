@@ -13,6 +13,7 @@ use bk::{Context, Result, display, sanitize};
 use serde::Serialize;
 
 pub use self::archive::Opened;
+pub(crate) use self::archive::{Item, Kind};
 use crate::debian::control::Paragraph;
 
 /// How bad a finding is.

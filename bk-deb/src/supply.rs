@@ -13,7 +13,7 @@ use crate::graph::Loaded;
 use crate::python::lock::{self, File, Locked};
 use crate::python::requirement::{Wanted, requirement};
 use crate::python::source;
-use crate::python::wheel::{SIZE_LIMIT, Wheel};
+use crate::python::wheel::Wheel;
 use crate::target::Target;
 
 /// Where wheels come from and are kept.
@@ -26,6 +26,8 @@ pub struct Supply<'a> {
     pub folder: &'a Path,
     /// The SHA-256 sums that files may have, where the user said so.
     pub hashes: &'a HashMap<PackageName, Vec<String>>,
+    /// What a wheel may unpack to, in bytes.
+    pub max_size: u64,
     /// For what is being done.
     pub console: &'a Console,
 }
@@ -113,7 +115,7 @@ impl Supply<'_> {
     }
 
     fn root_of(&self, wheel: &Path, extras: &[ExtraName]) -> Result<Root> {
-        let opened = Wheel::open(wheel, SIZE_LIMIT)?;
+        let opened = Wheel::open(wheel, self.max_size)?;
         let failed = || format!("cannot use the wheel '{}'", display(wheel));
         let name: PackageName = opened.metadata.name.parse().context(failed)?;
         let version = opened.metadata.version.parse().context(failed)?;
@@ -136,14 +138,15 @@ impl Supply<'_> {
 
     /// Gets a chosen distribution's wheel and reads what it requires.
     pub fn load(&self, locked: &Locked) -> Result<Loaded> {
-        let wheel = match locked.wheel(self.target) {
+        let origin = locked.wheel(self.target).cloned();
+        let wheel = match &origin {
             Some(file) => {
                 self.check(locked, file)?;
                 self.file(file)?
             }
             None => self.source_wheel(locked)?,
         };
-        let opened = Wheel::open(&wheel, SIZE_LIMIT)?;
+        let opened = Wheel::open(&wheel, self.max_size)?;
         let metadata = &opened.metadata;
         let python = format!("{}.0", self.target.python_version());
         if let Some(required) = &metadata.requires_python {
@@ -170,7 +173,7 @@ impl Supply<'_> {
             .iter()
             .map(|text| requirement(text).context(|| format!("bad METADATA of '{}'", locked.name)))
             .collect();
-        Ok(Loaded { wheel, requires: requires? })
+        Ok(Loaded { wheel, origin, requires: requires? })
     }
 
     /// Holds a file against the hashes the user gave.
@@ -196,32 +199,7 @@ impl Supply<'_> {
 
     /// The file on this machine; fetched unless it is there.
     pub(crate) fn file(&self, file: &File) -> Result<PathBuf> {
-        if let Some(path) = path_of(&file.url) {
-            if let Some(expected) = &file.sha256
-                && !sha256(&path)?.eq_ignore_ascii_case(expected)
-            {
-                return Err(Error::new(format!(
-                    "'{}' is not the file that was locked",
-                    display(&path)
-                ))
-                .hint("make the lock anew, or put the right file there"));
-            }
-            return Ok(path);
-        }
-        // A name from an index is one name in one folder.
-        if file.name.contains('/') || file.name.starts_with('.') || file.name.is_empty() {
-            return Err(Error::new(format!("'{}' is no file name", sanitize(&file.name))));
-        }
-        let key = match &file.sha256 {
-            Some(sha256) if sha256.bytes().all(|b| b.is_ascii_hexdigit()) => sha256.to_lowercase(),
-            _ => hex(&file.url),
-        };
-        let path = self.folder.join("wheels").join(key).join(&file.name);
-        if !path.exists() {
-            self.console.info(&format!("fetching {}", shown(&file.url)));
-        }
-        self.fetch.file(&file.url, &path, file.sha256.as_deref())?;
-        Ok(path)
+        get(file, self.fetch, self.folder, self.console)
     }
 
     fn source_wheel(&self, locked: &Locked) -> Result<PathBuf> {
@@ -268,6 +246,36 @@ impl Supply<'_> {
     }
 }
 
+/// A file on this machine; fetched into the cache `folder` unless it is there.
+pub(crate) fn get(file: &File, fetch: &Fetch, folder: &Path, console: &Console) -> Result<PathBuf> {
+    if let Some(path) = path_of(&file.url) {
+        if let Some(expected) = &file.sha256
+            && !sha256(&path)?.eq_ignore_ascii_case(expected)
+        {
+            return Err(Error::new(format!(
+                "'{}' is not the file that was locked",
+                display(&path)
+            ))
+            .hint("make the lock anew, or put the right file there"));
+        }
+        return Ok(path);
+    }
+    // A name from an index is one name in one folder.
+    if file.name.contains('/') || file.name.starts_with('.') || file.name.is_empty() {
+        return Err(Error::new(format!("'{}' is no file name", sanitize(&file.name))));
+    }
+    let key = match &file.sha256 {
+        Some(sha256) if sha256.bytes().all(|b| b.is_ascii_hexdigit()) => sha256.to_lowercase(),
+        _ => hex(&file.url),
+    };
+    let path = folder.join("wheels").join(key).join(&file.name);
+    if !path.exists() {
+        console.info(&format!("fetching {}", shown(&file.url)));
+    }
+    fetch.file(&file.url, &path, file.sha256.as_deref())?;
+    Ok(path)
+}
+
 /// A short name for a long key.
 pub(crate) fn hex(key: &str) -> String {
     // 128 of SHA-256's bits: no two of a cache's keys will meet.
@@ -279,7 +287,7 @@ pub(crate) fn sha256_of(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-fn sha256(path: &Path) -> Result<String> {
+pub(crate) fn sha256(path: &Path) -> Result<String> {
     let failed = || format!("cannot read '{}'", display(path));
     let mut file = std::fs::File::open(path).context(failed)?;
     let mut hash = Sha256::new();

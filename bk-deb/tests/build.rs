@@ -7,87 +7,11 @@ mod common;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::house::{House, names};
 use common::{Wheel, field, unpacked};
-
-/// A wheelhouse, an archive with a suite, and everything that bk-deb keeps.
-struct House {
-    dir: tempfile::TempDir,
-}
-
-impl House {
-    fn new() -> Self {
-        let house = House { dir: tempfile::tempdir().unwrap() };
-        for name in ["wheels", "debs"] {
-            fs::create_dir(house.path(name)).unwrap();
-        }
-        common::archive(&house.path("archive"));
-        house
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// A wheel of one module, with requirements.
-    fn wheel(&self, name: &str, version: &str, requires: &[&str]) -> PathBuf {
-        let module = format!("{name}/__init__.py");
-        self.add(Wheel::new(name, version, "py3-none-any").file(&module, "x = 1\n"), requires)
-    }
-
-    fn add(&self, wheel: Wheel, requires: &[&str]) -> PathBuf {
-        let mut stem = wheel.file_name.split('-');
-        let (name, version) = (stem.next().unwrap(), stem.next().unwrap());
-        let mut metadata = format!(
-            "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: A test of things.\n"
-        );
-        for requirement in requires {
-            metadata += &format!("Requires-Dist: {requirement}\n");
-        }
-        wheel.dist_info("METADATA", metadata).write(&self.path("wheels"))
-    }
-
-    fn build(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bk-deb"));
-        command
-            .current_dir(self.dir.path())
-            .args(["--root", "root", "build", "--no-index", "-f", "wheels", "-o", "debs"])
-            .args(["--suite", "test", "--arch", "amd64", "--mirror"])
-            .arg(self.path("archive"))
-            .args(words);
-        command
-    }
-
-    /// Runs a build that does what it should; the paths it prints.
-    fn built(&self, words: &[&str]) -> Vec<String> {
-        let output = self.build(words).output().unwrap();
-        assert!(output.status.success(), "{words:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-    }
-
-    /// Runs a build that fails with a status; what it says.
-    fn fails(&self, words: &[&str], status: i32) -> String {
-        let output = self.build(words).output().unwrap();
-        assert_eq!(output.status.code(), Some(status), "{words:?}: {output:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    /// All that is in `debs`, hidden files too.
-    fn debs(&self) -> Vec<String> {
-        names(&self.path("debs"))
-    }
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn a_tree_is_built_and_each_path_printed() {
@@ -435,4 +359,184 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     assert_eq!(status.signal(), Some(13), "{status:?} {}", String::from_utf8_lossy(&stderr));
     assert!(stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
+}
+
+#[test]
+fn nothing_is_made_twice() {
+    let house = House::new();
+    house.wheel("app", "1.0", &["lib"]);
+    let lib = house.wheel("lib", "2.0", &[]);
+    let unchanged = |words: &[&str]| -> Vec<bool> {
+        let words = [&["app", "--json"], words].concat();
+        let output = house.build(&words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let record = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        lines.lines().map(record).map(|r| r["unchanged"].as_bool().unwrap()).collect()
+    };
+    let app = house.path("debs/python3-app_1.0-1_all.deb");
+    let inode = || std::os::unix::fs::MetadataExt::ino(&app.metadata().unwrap());
+    assert_eq!(unchanged(&[]), [false, false]);
+    let first = inode();
+    assert_eq!(unchanged(&[]), [true, true]);
+    assert_eq!(inode(), first);
+    // Another option, another wheel, a package that someone changed or took away: made anew.
+    assert_eq!(unchanged(&["--compression", "xz"]), [false, false]);
+    assert_eq!(unchanged(&["--compression", "xz"]), [true, true]);
+    assert_eq!(unchanged(&[]), [false, false]);
+    fs::remove_file(lib).unwrap();
+    house.wheel("lib", "2.0", &[]);
+    assert_eq!(unchanged(&[]), [true, false]);
+    fs::write(&app, "something else").unwrap();
+    assert_eq!(unchanged(&[]), [false, true]);
+    fs::remove_file(&app).unwrap();
+    assert_eq!(unchanged(&[]), [false, true]);
+    assert_eq!(unchanged(&["--no-cache"]), [false, false]);
+}
+
+#[test]
+fn the_options_of_the_2011_tool_do_what_they_did() {
+    let house = House::new();
+    let wheel = |name: &str| {
+        Wheel::new(name, "1.0", "py3-none-any")
+            .file(&format!("{name}/__init__.py"), "x = 1\n")
+            .file("tests/__init__.py", "")
+            .file("tests/test_it.py", "x = 1\n")
+    };
+    house.add(wheel("app"), &["lib", "numpy>=1"]);
+    house.add(wheel("lib"), &[]);
+    house.wheel("numpy", "2.1.0", &[]);
+    let said = house.fails(&["app"], 1);
+    assert!(said.contains("'python3-app' and 'python3-lib' both have"), "{said}");
+    assert!(said.contains("--conflict-module 'lib -> tests'"), "{said}");
+    assert!(house.debs().is_empty());
+
+    fs::write(house.path("LICENCE"), "Copyright 2011 The Packager\nDo what you want.\n").unwrap();
+    let paths = house.built(&[
+        "app",
+        "-p",
+        "01+2011",
+        "--conflict-module",
+        "lib -> tests",
+        "--packager-name",
+        "The Packager",
+        "--packager-email",
+        "packager@example.com",
+        "--author-name",
+        "The Author",
+        "--author-email",
+        "author@example.com",
+        "--url",
+        "https://example.com/app",
+        "--license-file",
+        "LICENCE",
+        "--rename",
+        "lib -> python3-library",
+        "--delete",
+        "numpy",
+        "-x",
+        "test_it.py",
+    ]);
+    assert_eq!(
+        paths,
+        ["debs/python3-app_1.0-01+2011_all.deb", "debs/python3-library_1.0-01+2011_all.deb"]
+    );
+    let (app, lib) = (house.path(&paths[0]), house.path(&paths[1]));
+    assert_eq!(field(&app, "Maintainer"), "The Packager <packager@example.com>");
+    assert_eq!(field(&app, "Homepage"), "https://example.com/app");
+    assert_eq!(field(&lib, "Homepage"), "");
+    assert_eq!(field(&app, "Depends"), "python3:any, python3-library");
+    let (app, lib) = (unpacked(&app), unpacked(&lib));
+    let copyright = common::read(&app, "usr/share/doc/python3-app/copyright");
+    assert!(copyright.contains("Upstream-Contact: The Author <author@example.com>"), "{copyright}");
+    assert!(copyright.contains("Do what you want."), "{copyright}");
+    let tests = "usr/lib/python3/dist-packages/tests";
+    assert_eq!(names(&app.path().join(tests)), ["__init__.py"]);
+    assert!(!lib.path().join(tests).exists());
+
+    // Debian's numpy does, and is not built; without it nothing but what is named is.
+    let debians = ["--rename", "numpy -> python3-numpy", "--distro-dep", "python3-numpy"];
+    let built =
+        |word: &str| house.built(&[&["app", word, "--delete", "lib"], &debians[..]].concat());
+    assert_eq!(built("--no-present"), ["debs/python3-app_1.0-1_all.deb"]);
+    assert_eq!(built("--no-missing"), ["debs/python3-app_1.0-1_all.deb"]);
+    let said = house.fails(&["app", "--no-missing"], 1);
+    assert!(said.contains("lib"), "{said}");
+}
+
+#[test]
+fn a_project_says_in_its_configuration_what_differs_per_package() {
+    let house = House::new();
+    house.wheel("app", "1.0", &["lib"]);
+    house.add(
+        Wheel::new("lib", "2.0", "py3-none-any").file("lib.py", "").file("docs/x.py", ""),
+        &[],
+    );
+    let yaml = "deb:
+  packages:
+    lib:
+      rename: python3-library
+      section: libdevel
+      conflicts: [python3-lib]
+      replaces: [python3-lib]
+      recommends: [python3-numpy]
+      conflict-module: [docs]
+";
+    fs::write(house.path("bk.yaml"), yaml).unwrap();
+    let paths = house.built(&["app"]);
+    assert_eq!(paths[1], "debs/python3-library_2.0-1_all.deb");
+    let lib = house.path(&paths[1]);
+    assert_eq!(field(&lib, "Section"), "libdevel");
+    assert_eq!(field(&lib, "Conflicts"), "python3-lib");
+    assert_eq!(field(&lib, "Replaces"), "python3-lib");
+    assert_eq!(field(&lib, "Recommends"), "python3-numpy");
+    assert!(!unpacked(&lib).path().join("usr/lib/python3/dist-packages/docs").exists());
+    fs::write(house.path("bk.yaml"), yaml.replace("section", "sektion")).unwrap();
+    assert!(house.fails(&["app"], 2).contains("sektion"));
+}
+
+#[test]
+fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
+    let house = House::new();
+    let app = Wheel::new("app", "1.0", "py3-none-any")
+        .file("app.py", "x = 1\n")
+        .dist_info("entry_points.txt", "[console_scripts]\njupyter = app:main\n");
+    house.add(app, &["lib"]);
+    house
+        .add(Wheel::new("lib", "2.0", "py3-none-any").file("lib.py", "").file("moved.py", ""), &[]);
+    // As apt-ftparchive writes it; /usr/bin/jupyter really is jupyter-core's in Debian.
+    let suite = house.path("archive/dists/test");
+    let contents = "usr/bin/jupyter python/jupyter-core\n\
+                    usr/lib/python3/dist-packages/moved.py python/python3-app\n\
+                    usr/lib/python3/dist-packages/lib.py python/python3-lib\n";
+    fs::write(suite.join("main/Contents-amd64"), contents).unwrap();
+    let sum = common::output("sha256sum", &[suite.join("main/Contents-amd64").to_str().unwrap()]);
+    let release = fs::read_to_string(suite.join("InRelease")).unwrap();
+    let line = format!(" {} {} main/Contents-amd64\n", &sum[..64], contents.len());
+    fs::write(suite.join("InRelease"), release + &line).unwrap();
+
+    // Without the index nothing is known of it.
+    let paths = house.built(&["app"]);
+    assert_eq!(field(&house.path(&paths[0]), "Conflicts"), "");
+    let output = house.build(&["app", "--contents", "fetch"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(
+            "'python3-app' and the distribution's 'jupyter-core' both have '/usr/bin/jupyter'"
+        ) && said.contains("--exclude 'usr/bin/jupyter'"),
+        "{said}"
+    );
+    let (app, lib) = (house.path(&paths[0]), house.path(&paths[1]));
+    assert_eq!(field(&app, "Conflicts"), "jupyter-core");
+    assert_eq!(field(&lib, "Conflicts"), "");
+    assert_eq!(field(&lib, "Breaks"), "python3-app (<< 1.0-1)");
+    assert_eq!(field(&lib, "Replaces"), "python3-app (<< 1.0-1)");
+    // What was fetched once is looked into without being asked for.
+    house.built(&["app"]);
+    assert_eq!(field(&app, "Conflicts"), "jupyter-core");
+    house.built(&["app", "--contents", "never"]);
+    assert_eq!(field(&app, "Conflicts"), "");
+    house.built(&["app", "-x", "usr/bin/jupyter"]);
+    assert_eq!(field(&app, "Conflicts"), "");
 }

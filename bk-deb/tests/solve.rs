@@ -77,6 +77,7 @@ impl Ask<'_> {
             target: &target,
             folder: cache,
             hashes: &hashes,
+            max_size: 1 << 34,
             console: &console,
         };
         let problem = Problem {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bk::{Error, Result, Session, Status};
 
-use crate::archive::commit::{Commit, Suite};
+use crate::archive::commit::Commit;
 use crate::archive::repository::public_keys;
 use crate::command::{self, check_word};
 use crate::openpgp::armor_keys;
@@ -55,27 +55,35 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     Ok(Status::Done)
 }
 
+/// Suites that a paragraph can name together.
+struct Group<'a> {
+    components: &'a [String],
+    names: Vec<&'a str>,
+    sources: bool,
+}
+
 /// The .sources file for `suites`, or for all of them: a paragraph for those with the same components,
 /// since apt warns of those that a suite has not.
 pub fn text(head: &Commit, uri: &str, suites: &[String]) -> Result<String> {
-    let mut groups: Vec<(&[String], Vec<(&String, &Suite)>)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for (name, suite) in &head.suites {
         if !suites.is_empty() && !suites.contains(name) {
             continue;
         }
         let components = suite.settings.components.as_slice();
-        match groups.iter_mut().find(|(known, _)| *known == components) {
-            Some((_, group)) => group.push((name, suite)),
-            None => groups.push((components, vec![(name, suite)])),
+        let sources = suite.indexes.keys().any(|index| index.ends_with("/Sources"));
+        match groups.iter_mut().find(|group| group.components == components) {
+            Some(group) => {
+                group.names.push(name);
+                group.sources |= sources;
+            }
+            None => groups.push(Group { components, names: vec![name], sources }),
         }
     }
     let key = armor_keys(&public_keys(head)?)?;
     let mut text = String::new();
-    for (components, group) in groups {
-        let sources =
-            group.iter().any(|(_, suite)| suite.indexes.keys().any(|i| i.ends_with("/Sources")));
+    for Group { components, names, sources } in groups {
         let types = if sources { "deb deb-src" } else { "deb" };
-        let names: Vec<&str> = group.iter().map(|(name, _)| name.as_str()).collect();
         if !text.is_empty() {
             text += "\n";
         }

@@ -28,13 +28,17 @@ pub fn changelog(
     mtime: u64,
 ) -> Result<String> {
     let date = jiff::fmt::rfc2822::to_string(&utc(mtime)).context(|| "bad time".into())?;
-    let wheel = format!("{} {}", clean(&metadata.name), clean(&metadata.version));
+    let change = change(&metadata.name, &metadata.version);
     let Package { name, version, .. } = package;
     let Options { distribution, maintainer, .. } = options;
     Ok(format!(
-        "{name} ({version}) {distribution}; urgency=medium\n\n  * Converted from the wheel of {wheel}.\n\n \
-         -- {maintainer}  {date}\n"
+        "{name} ({version}) {distribution}; urgency=medium\n\n{change}\n\n -- {maintainer}  {date}\n"
     ))
+}
+
+/// What its one entry says.
+pub fn change(name: &str, version: &str) -> String {
+    format!("  * Converted from the wheel of {} {}.", clean(name), clean(version))
 }
 
 /// A time in seconds since 1970.

@@ -46,6 +46,8 @@ impl Plan {
     pub fn new(wheel: &mut Wheel, package: &Package, options: &Options) -> Result<Self> {
         let mut plan = Plan { warnings: wheel.oddities.clone(), ..Plan::default() };
         let exclude = globs(&options.exclude)?;
+        let own_exclude = globs(&package.exclude)?;
+        let mut excluded = 0;
         let dist_info = wheel.dist_info.clone();
         let layout = Layout {
             data: format!("{}.data", dist_info.trim_end_matches(".dist-info")),
@@ -71,6 +73,11 @@ impl Plan {
                 plan.notes.push(format!("'{path}' is left out, as asked for"));
                 continue;
             }
+            if own_exclude.is_match(&path) || own_exclude.is_match(&place.path) {
+                plan.notes.push(format!("'{path}' is left out, as asked for"));
+                excluded += 1;
+                continue;
+            }
             if plan.is_namespace(wheel, at, &place)? {
                 continue;
             }
@@ -80,7 +87,12 @@ impl Plan {
             plan.notes
                 .push(format!("{compiled} compiled modules are left out; py3compile makes them"));
         }
-        plan.commands(wheel)?;
+        plan.commands(wheel, &[&exclude, &own_exclude])?;
+        let commands = wheel.entry_points.iter().map(|entry| format!("usr/bin/{}", entry.name));
+        excluded += commands.filter(|path| own_exclude.is_match(path)).count();
+        if excluded == 0 && !package.exclude.is_empty() {
+            plan.warnings.push("nothing in it is what was to be left out".into());
+        }
         let place = Place {
             path: format!("{SITE}/{dist_info}/INSTALLER"),
             role: Role::Library,
@@ -122,9 +134,13 @@ impl Plan {
     }
 
     /// The scripts of entry points, and manual pages for those that have none.
-    fn commands(&mut self, wheel: &Wheel) -> Result<()> {
+    fn commands(&mut self, wheel: &Wheel, exclude: &[&GlobSet]) -> Result<()> {
         for entry in &wheel.entry_points {
             let path = format!("usr/bin/{}", entry.name);
+            if exclude.iter().any(|set| set.is_match(&path)) {
+                self.notes.push(format!("the command '{}' is left out, as asked for", entry.name));
+                continue;
+            }
             if self.items.contains_key(&path) {
                 self.warnings.push(format!("the command '{}' is there twice", entry.name));
                 continue;

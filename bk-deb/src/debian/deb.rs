@@ -135,12 +135,37 @@ impl<R: Read> Deb<R> {
     }
 }
 
-/// A file's permissions and what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    File,
+/// What a file is, apart from its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file of so many bytes.
+    File(u64),
+    /// A folder.
     Dir,
-    Symlink,
+    /// A symbolic link to a target, which is as it is.
+    Symlink(String),
+    /// Another name of the file with this path, which comes before it.
+    Hardlink(String),
+}
+
+/// What is said of a file beside what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its permissions.
+    pub mode: u32,
+    /// Its owner's name.
+    pub user: String,
+    /// Its group's name.
+    pub group: String,
+    /// When it was changed, in seconds since 1970.
+    pub mtime: u64,
+}
+
+impl Attributes {
+    /// Of a file that is root's.
+    pub fn root(mode: u32, mtime: u64) -> Self {
+        Attributes { mode, user: "root".into(), group: "root".into(), mtime }
+    }
 }
 
 /// A package being written. Its files are streamed into a compressed data archive as they come;
@@ -173,17 +198,14 @@ impl<W: Read + Write + Seek> Builder<W> {
             // 64 KiB: what one read of a decompressor or a pipe gives.
             buffer: vec![0; 1 << 16],
         };
-        builder.append("", 0o755, 0, Kind::Dir, "")?;
+        builder.append("", &Attributes::root(0o755, mtime), &Kind::Dir)?;
         Ok(builder)
     }
 
     /// Adds a folder, and those above it. `path` is relative to the root, without `./`.
     pub fn dir(&mut self, path: &str, mode: u32) -> Result<()> {
-        self.parents(path)?;
-        if self.dirs.insert(path.to_owned()) {
-            self.append(path, mode, 0, Kind::Dir, "")?;
-        }
-        Ok(())
+        let attributes = Attributes::root(mode, self.mtime);
+        self.add(path, &attributes, &Kind::Dir, &mut io::empty())
     }
 
     /// Adds a file of `size` bytes from `content`.
@@ -194,8 +216,37 @@ impl<W: Read + Write + Seek> Builder<W> {
         size: u64,
         content: &mut impl Read,
     ) -> Result<()> {
+        let attributes = Attributes::root(mode, self.mtime);
+        self.add(path, &attributes, &Kind::File(size), content)
+    }
+
+    /// Adds a symbolic link to `target`.
+    pub fn symlink(&mut self, path: &str, target: &str) -> Result<()> {
+        let attributes = Attributes::root(0o777, self.mtime);
+        self.add(path, &attributes, &Kind::Symlink(target.to_owned()), &mut io::empty())
+    }
+
+    /// Adds anything, and the folders above it; a folder that is there already stays as it is.
+    /// `content` is read for a file only.
+    pub fn add(
+        &mut self,
+        path: &str,
+        attributes: &Attributes,
+        kind: &Kind,
+        content: &mut impl Read,
+    ) -> Result<()> {
         self.parents(path)?;
-        self.append(path, mode, size, Kind::File, "")?;
+        if *kind == Kind::Dir && !self.dirs.insert(path.to_owned()) {
+            return Ok(());
+        }
+        self.append(path, attributes, kind)?;
+        match kind {
+            Kind::File(size) => self.content(path, *size, content),
+            _ => Ok(()),
+        }
+    }
+
+    fn content(&mut self, path: &str, size: u64, content: &mut impl Read) -> Result<()> {
         let mut md5 = Md5::new();
         let mut left = size;
         while left > 0 {
@@ -222,12 +273,6 @@ impl<W: Read + Write + Seek> Builder<W> {
         self.pad(size)?;
         self.md5sums += &format!("{:x}  {path}\n", md5.finalize());
         Ok(())
-    }
-
-    /// Adds a symbolic link to `target`.
-    pub fn symlink(&mut self, path: &str, target: &str) -> Result<()> {
-        self.parents(path)?;
-        self.append(path, 0o777, 0, Kind::Symlink, target)
     }
 
     /// The size of what was added, in KiB, for `Installed-Size` (Policy 5.6.20).
@@ -276,17 +321,22 @@ impl<W: Read + Write + Seek> Builder<W> {
             let dir = &path[..end];
             if !self.dirs.contains(dir) {
                 self.dirs.insert(dir.to_owned());
-                self.append(dir, 0o755, 0, Kind::Dir, "")?;
+                self.append(dir, &Attributes::root(0o755, self.mtime), &Kind::Dir)?;
             }
         }
         Ok(())
     }
 
-    fn append(&mut self, path: &str, mode: u32, size: u64, kind: Kind, link: &str) -> Result<()> {
+    fn append(&mut self, path: &str, attributes: &Attributes, kind: &Kind) -> Result<()> {
         if !path.is_empty() {
-            self.installed_size += if kind == Kind::File { size.div_ceil(1024) } else { 1 };
+            self.installed_size += match kind {
+                Kind::File(size) => size.div_ceil(1024),
+                // Its blocks are counted under its first name.
+                Kind::Hardlink(_) => 0,
+                _ => 1,
+            };
         }
-        header(&mut self.data, path, mode, size, kind, link, self.mtime).context(write_failed)
+        header(&mut self.data, path, attributes, kind).context(write_failed)
     }
 
     fn pad(&mut self, size: u64) -> Result<()> {
@@ -301,13 +351,14 @@ fn write_failed() -> String {
 fn control_archive(control: &Control, compression: Compression, mtime: u64) -> Result<Vec<u8>> {
     let mut archive = compression.encode(Vec::new())?;
     let text = control.paragraph.to_string().into_bytes();
-    header(&mut archive, "", 0o755, 0, Kind::Dir, "", mtime)?;
+    header(&mut archive, "", &Attributes::root(0o755, mtime), &Kind::Dir)?;
     let all = std::iter::once(("control", &text))
         .chain(control.files.iter().map(|(name, bytes)| (name.as_str(), bytes)));
     for (name, bytes) in all {
         let script = ["preinst", "postinst", "prerm", "postrm", "config"].contains(&name);
         let mode = if script { 0o755 } else { 0o644 };
-        header(&mut archive, name, mode, bytes.len() as u64, Kind::File, "", mtime)?;
+        let kind = Kind::File(bytes.len() as u64);
+        header(&mut archive, name, &Attributes::root(mode, mtime), &kind)?;
         archive.write_all(bytes)?;
         pad(&mut archive, bytes.len() as u64)?;
     }
@@ -315,38 +366,108 @@ fn control_archive(control: &Control, compression: Compression, mtime: u64) -> R
     Ok(archive.finish()?)
 }
 
-/// Writes a tar header the way dpkg-deb does: `./` in front, GNU long names, owner root.
-/// The tar crate's builder drops the `./`.
-fn header(
+/// Writes a tar header the way dpkg-deb does: `./` in front, GNU long names. The tar crate's builder
+/// drops the `./`. dpkg goes by the names of owners; the numbers of those that are not the same on
+/// every system are root's, who then has what belongs to nobody there.
+pub(crate) fn header(
     out: &mut impl Write,
     path: &str,
-    mode: u32,
-    size: u64,
-    kind: Kind,
-    link: &str,
-    mtime: u64,
+    attributes: &Attributes,
+    kind: &Kind,
 ) -> io::Result<()> {
-    let slash = if kind == Kind::Dir { "/" } else { "" };
+    let slash = if *kind == Kind::Dir { "/" } else { "" };
     let name = if path.is_empty() { "./".into() } else { format!("./{path}{slash}") };
     let mut header = tar::Header::new_gnu();
-    header.set_entry_type(match kind {
-        Kind::File => tar::EntryType::Regular,
-        Kind::Dir => tar::EntryType::Directory,
-        Kind::Symlink => tar::EntryType::Symlink,
-    });
-    header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(mtime);
+    let linked;
+    let (entry_type, size, link) = match kind {
+        Kind::File(size) => (tar::EntryType::Regular, *size, ""),
+        Kind::Dir => (tar::EntryType::Directory, 0, ""),
+        Kind::Symlink(target) => (tar::EntryType::Symlink, 0, target.as_str()),
+        Kind::Hardlink(target) => {
+            linked = format!("./{target}");
+            (tar::EntryType::Link, 0, linked.as_str())
+        }
+    };
+    header.set_entry_type(entry_type);
+    header.set_mode(attributes.mode);
+    header.set_uid(fixed_uid(&attributes.user));
+    header.set_gid(fixed_gid(&attributes.group));
+    header.set_mtime(attributes.mtime);
     header.set_size(size);
     if let Some(gnu) = header.as_gnu_mut() {
-        gnu.set_username("root")?;
-        gnu.set_groupname("root")?;
+        gnu.set_username(&attributes.user)?;
+        gnu.set_groupname(&attributes.group)?;
         long(out, &mut gnu.linkname, link, tar::EntryType::GNULongLink)?;
         long(out, &mut gnu.name, &name, tar::EntryType::GNULongName)?;
     }
     header.set_cksum();
     out.write_all(header.as_bytes())
+}
+
+/// The number of a user that every Debian system has (base-passwd's passwd.master), 0 for others.
+fn fixed_uid(name: &str) -> u64 {
+    match name {
+        "daemon" => 1,
+        "bin" => 2,
+        "sys" => 3,
+        "games" => 5,
+        "man" => 6,
+        "lp" => 7,
+        "mail" => 8,
+        "news" => 9,
+        "uucp" => 10,
+        "proxy" => 13,
+        "www-data" => 33,
+        "backup" => 34,
+        "list" => 38,
+        "irc" => 39,
+        "nobody" => 65534,
+        _ => 0,
+    }
+}
+
+/// The number of a group that every Debian system has (base-passwd's group.master), 0 for others.
+fn fixed_gid(name: &str) -> u64 {
+    match name {
+        "daemon" => 1,
+        "bin" => 2,
+        "sys" => 3,
+        "adm" => 4,
+        "tty" => 5,
+        "disk" => 6,
+        "lp" => 7,
+        "mail" => 8,
+        "news" => 9,
+        "uucp" => 10,
+        "man" => 12,
+        "proxy" => 13,
+        "kmem" => 15,
+        "dialout" => 20,
+        "fax" => 21,
+        "voice" => 22,
+        "cdrom" => 24,
+        "floppy" => 25,
+        "tape" => 26,
+        "sudo" => 27,
+        "audio" => 29,
+        "dip" => 30,
+        "www-data" => 33,
+        "backup" => 34,
+        "operator" => 37,
+        "list" => 38,
+        "irc" => 39,
+        "src" => 40,
+        "shadow" => 42,
+        "utmp" => 43,
+        "video" => 44,
+        "sasl" => 45,
+        "plugdev" => 46,
+        "staff" => 50,
+        "games" => 60,
+        "users" => 100,
+        "nogroup" => 65534,
+        _ => 0,
+    }
 }
 
 /// Puts a name in its field of 100 bytes, or in an entry of its own before it.

@@ -24,7 +24,7 @@ const FACTS_LIMIT: u64 = 64 << 20;
 const RELEASE_LIMIT: u64 = 16 << 20;
 /// How long a fetched suite is believed before it is asked for again. Debian's own changes four
 /// times a day, a stable one four times a year.
-const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 /// dh-python's table on a system that has it, and in its package.
 const TABLE: &str = "usr/share/dh-python/dist/cpython3_fallback";
 
@@ -119,6 +119,28 @@ pub(super) fn from_mirror(
     draft.finish(table, &kept, mirror)
 }
 
+/// A suite's InRelease, its signature checked.
+pub(super) fn release(
+    base: &str,
+    cache: &Path,
+    fetch: &Fetch,
+    console: &Console,
+) -> Result<Paragraph> {
+    let signed = fetch.get(&format!("{base}/InRelease"), RELEASE_LIMIT)?.body;
+    verify(&signed, cache, console)?;
+    Paragraph::parse(cleartext(&signed)).context(|| "bad InRelease".into())
+}
+
+/// The SHA-256 of the files it lists, by name.
+pub(super) fn sums(release: &Paragraph) -> Result<HashMap<String, String>> {
+    let line = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let (sum, _, name) = (words.next()?, words.next()?, words.next()?);
+        Some((name.to_owned(), sum.to_owned()))
+    };
+    Ok(release.require("SHA256")?.lines().filter_map(line).collect())
+}
+
 fn draft_of(
     base: &str,
     arch: &str,
@@ -126,18 +148,8 @@ fn draft_of(
     fetch: &Fetch,
     console: &Console,
 ) -> Result<Draft> {
-    let signed = fetch.get(&format!("{base}/InRelease"), RELEASE_LIMIT)?.body;
-    verify(&signed, cache, console)?;
-    let release = Paragraph::parse(cleartext(&signed)).context(|| "bad InRelease".into())?;
-    let sums: HashMap<&str, &str> = release
-        .require("SHA256")?
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            let (sum, _, name) = (words.next()?, words.next()?, words.next()?);
-            Some((name, sum))
-        })
-        .collect();
+    let release = release(base, cache, fetch, console)?;
+    let sums = sums(&release)?;
     let components = release.get("Components").unwrap_or("main");
     let mut draft = Draft::default();
     // What a system has without its admin's doing: Debian's main, Ubuntu's main and universe.
@@ -149,7 +161,7 @@ fn draft_of(
             .iter()
             .find_map(|suffix| {
                 let name = format!("{index}{suffix}");
-                sums.get(name.as_str()).map(|sum| (name, *sum))
+                sums.get(&name).cloned().map(|sum| (name, sum))
             })
             .ok_or_else(|| {
                 Error::new(format!("'{base}' has no packages for '{arch}' in '{component}'"))
@@ -157,7 +169,7 @@ fn draft_of(
         file::create_dir(cache)?;
         let dir = file::TempDir::new_in(cache)?;
         let path = dir.path().join("Packages");
-        fetch.file(&format!("{base}/{name}"), &path, Some(sum))?;
+        fetch.file(&format!("{base}/{name}"), &path, Some(&sum))?;
         let failed = || format!("cannot read '{base}/{name}'");
         let file = File::open(&path).context(failed)?;
         draft.read(decode(&name, file).context(failed)?).context(failed)?;
@@ -213,7 +225,10 @@ fn verify(signed: &[u8], cache: &Path, console: &Console) -> Result<()> {
     Ok(())
 }
 
-fn decode<'a>(name: &str, file: impl Read + 'a) -> std::io::Result<Box<dyn BufRead + 'a>> {
+pub(super) fn decode<'a>(
+    name: &str,
+    file: impl Read + 'a,
+) -> std::io::Result<Box<dyn BufRead + 'a>> {
     let reader = BufReader::with_capacity(1 << 16, file);
     Ok(match name.rsplit('.').next() {
         Some("lz4") => Box::new(BufReader::new(lz4_flex::frame::FrameDecoder::new(reader))),

@@ -7,7 +7,7 @@ use std::path::Path;
 use bk::{Context, Error, Result, display, sanitize};
 use pep440_rs::Version;
 use pep508_rs::PackageName;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::tags;
 use crate::target::Target;
@@ -16,7 +16,7 @@ use crate::target::Target;
 const LOCK_LIMIT: u64 = 256 << 20;
 
 /// A file that a version is published as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// Its name, `flask-3.1.3-py3-none-any.whl`.
     pub name: String,

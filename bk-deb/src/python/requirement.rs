@@ -177,6 +177,18 @@ fn is_project(path: &Path) -> bool {
 /// Reads a requirement. Forms that were written before PEP 440 and PEP 508 were settled are read as
 /// pip read them: `x (>=1.0.*)`, `x>=1.0.*`.
 pub fn requirement(text: &str) -> Result<Requirement> {
+    let bad = |why: &str| {
+        Error::new(format!("'{}' is no requirement: {why}", sanitize(text)))
+            .hint("write it like 'flask>=3' or 'requests[socks]', or name a file or folder")
+            .status(Status::Usage)
+    };
+    // The grammar is ASCII, and pep508_rs panics beyond it.
+    if !text.is_ascii() {
+        return Err(bad("it has a character that is not ASCII; addresses have them as '%C3%A9'"));
+    }
+    if !names_are_whole(text) {
+        return Err(bad("a name does not end with a letter or a digit"));
+    }
     let parsed = text.parse::<Requirement<VerbatimUrl>>();
     let parsed = match parsed {
         Ok(requirement) => Ok(requirement),
@@ -185,11 +197,17 @@ pub fn requirement(text: &str) -> Result<Requirement> {
     parsed.map_err(|error| {
         // Its text is several lines, with the place marked under the requirement.
         let why = error.to_string();
-        let why = why.lines().next().unwrap_or_default().to_owned();
-        Error::new(format!("'{}' is no requirement: {why}", sanitize(text)))
-            .hint("write it like 'flask>=3' or 'requests[socks]', or name a file or folder")
-            .status(Status::Usage)
+        bad(why.lines().next().unwrap_or_default())
     })
+}
+
+/// Whether the names before any version or marker end as names must (PEP 508): pep508_rs panics
+/// where one does not and something follows it.
+fn names_are_whole(text: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let head = text.split(['@', ';', '<', '>', '=', '!', '~', '(']).next().unwrap_or_default();
+    let mut names = head.split(|c| !part(c)).filter(|name| !name.is_empty());
+    names.all(|name| name.ends_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 fn lenient(text: &str) -> String {
@@ -241,7 +259,9 @@ mod tests {
         assert!(error.contains("line 2") && error.contains("--nonsense"), "{error}");
         file::write(&path, "-r r.txt\n").unwrap();
         assert!(Wish::default().add_file(&path).is_err());
-        for bad in ["not a requirement", "./nowhere", "x-1.0-py3-none-any.whl", "==1"] {
+        for bad in
+            ["not a requirement", "./nowhere", "x-1.0-py3-none-any.whl", "==1", "x_ >=1", "x[a-]"]
+        {
             assert!(Wish::default().add(bad).is_err(), "{bad}");
         }
     }

@@ -64,7 +64,11 @@ pub struct Wheel {
 impl Wheel {
     /// Opens a wheel that unpacks to at most `limit` bytes. The error names the file.
     pub fn open(path: &Path, limit: u64) -> Result<Self> {
-        Self::read(path, limit).context(|| format!("cannot use the wheel '{}'", display(path)))
+        let read = Self::read(path, limit).map_err(|error| match error.hint_text() {
+            Some(_) => error,
+            None => error.hint("make the wheel anew from its source, or ask for another version"),
+        });
+        read.context(|| format!("cannot use the wheel '{}'", display(path)))
     }
 
     fn read(path: &Path, limit: u64) -> Result<Self> {

@@ -6,6 +6,8 @@
     reason = "each test file uses a part of it"
 )]
 
+pub mod house;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -168,4 +170,55 @@ pub fn archive(dir: &Path) {
         packages.len()
     );
     bk::file::write(&suite.join("InRelease"), release).unwrap();
+}
+
+/// Runs bk-deb, which must end with `status`; what it prints, and what it says.
+pub fn bk_deb(words: &[&str], status: i32) -> (String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_bk-deb")).args(words).output().unwrap();
+    assert_eq!(output.status.code(), Some(status), "{words:?}: {output:?}");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
+}
+
+/// A tree as dpkg-deb takes it: a program, a link to it, configuration, data and a script.
+pub fn sample_tree(tree: &Path) {
+    let write = |path: &str, text: &str, mode: u32| {
+        let path = tree.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        bk::file::write(&path, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&path, mode).unwrap();
+    };
+    let control = "Package: tool\nVersion: 1.0-1\nArchitecture: all\nMaintainer: A <a@example.com>\n\
+                   Depends: libc6\nDescription: a tool\n It does things.\n";
+    write("DEBIAN/control", control, 0o644);
+    write("DEBIAN/conffiles", "/etc/tool.conf\n", 0o644);
+    write("DEBIAN/postinst", "#!/bin/sh\necho configured $1\n", 0o755);
+    write("etc/tool.conf", "colour = blue\n", 0o644);
+    write("usr/bin/tool", "#!/bin/sh\necho runs\n", 0o755);
+    write("usr/share/tool/data", "data\n", 0o644);
+    std::os::unix::fs::symlink("tool", tree.join("usr/bin/alias")).unwrap();
+    // What the umask left is not what is tested.
+    let folders = ["", "DEBIAN", "etc", "usr", "usr/bin", "usr/share", "usr/share/tool"];
+    for folder in folders {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(tree.join(folder), mode).unwrap();
+    }
+}
+
+/// A package of that tree, made by dpkg-deb.
+pub fn sample(dir: &Path) -> PathBuf {
+    let (tree, deb) = (dir.join("sample"), dir.join("tool_1.0-1_all.deb"));
+    sample_tree(&tree);
+    let (from, to) = (tree.to_str().unwrap(), deb.to_str().unwrap());
+    output("dpkg-deb", &["-b", "--root-owner-group", from, to]);
+    deb
+}
+
+/// All below a folder, sorted.
+pub fn listing(dir: &Path) -> Vec<String> {
+    let found = output("find", &[dir.to_str().unwrap(), "-mindepth", "1", "-printf", "%P\\n"]);
+    let mut all: Vec<String> = found.lines().map(str::to_owned).collect();
+    all.sort();
+    all
 }

@@ -1,0 +1,32 @@
+//! A cache in front of apt archives: one fetch of each file, nothing wrong ever handed on.
+
+mod address;
+mod answer;
+mod cache;
+pub mod cli;
+mod client;
+mod config;
+mod detect;
+mod entry;
+mod front;
+mod gc;
+mod import;
+mod keyring;
+mod log;
+mod marks;
+mod mirrors;
+mod page;
+mod path;
+mod prefetch;
+mod release;
+mod request;
+mod serve;
+mod setup;
+mod statistics;
+mod stats;
+mod store;
+mod suite;
+mod table;
+mod transfer;
+mod upstream;
+mod verify;
