@@ -91,7 +91,7 @@ pub type Sign<'a> = &'a mut dyn FnMut(Option<&Commit>) -> Result<Vec<SecretKey>>
 
 /// Publishes packages.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let head = repository.head_if_any()?;
     let suites = suites(head.as_ref(), args.suite.as_deref());
     let mut failed = false;
@@ -156,7 +156,9 @@ pub fn publish(
     let scratch = match job.dry_run {
         true => None,
         false => {
-            bk::file::create_dir(repository.path())?;
+            if let Some(dir) = repository.store().local("") {
+                bk::file::create_dir(&dir)?;
+            }
             Some(repository.store().scratch()?)
         }
     };

@@ -17,6 +17,7 @@ use crate::archive::manifest::Key;
 use crate::archive::repository::{KEYS, Repository, public_keys};
 use crate::archive::retention::folder;
 use crate::archive::{chunk, pdiff, release};
+use crate::command;
 use crate::openpgp::{armor_keys, verify_cleartext, verify_detached};
 use crate::store::PRIVATE;
 use crate::{repair, state};
@@ -80,7 +81,7 @@ impl Record for Problem {
 
 /// Checks a repository.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let mut problems = check(&repository)?;
     if args.repair && !problems.is_empty() {
         // Nobody changes what is looked at; and what a crash left unfinished is finished by this.
@@ -260,7 +261,10 @@ impl Checker<'_> {
         files.extend(store.list(&format!("{PRIVATE}/contents"))?);
         for name in self.repository.head()?.suites.keys() {
             let all = store.list(&format!("dists/{name}"))?;
-            files.extend(all.into_iter().filter(|entry| entry.key.contains("/by-hash/SHA256/")));
+            // Another program may have left names there that say nothing.
+            files.extend(all.into_iter().filter(|entry| {
+                entry.key.split_once("/by-hash/SHA256/").is_some_and(|(_, hash)| hash.len() == 64)
+            }));
         }
         let check = |key: &String| -> Result<bool> {
             // It may have gone since.

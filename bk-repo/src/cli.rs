@@ -4,8 +4,9 @@ use bk::{Common, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    add, check, clone, contents, copy, diff, export, gc, init, installkey, key, list, log, merge,
-    overrides, remove, rollback, serve, sign, snapshot, sources,
+    add, adopt, check, clone, contents, copy, diff, export, gc, import_aptly, import_reprepro,
+    init, installkey, key, list, log, merge, mirror, overrides, remove, rollback, serve, sign,
+    snapshot, sources,
 };
 
 /// A signed apt repository in a folder
@@ -34,6 +35,10 @@ enum Command {
     Contents(contents::Args),
     Sign(sign::Args),
     Clone(clone::Args),
+    Mirror(mirror::Args),
+    Adopt(adopt::Args),
+    ImportReprepro(import_reprepro::Args),
+    ImportAptly(import_aptly::Args),
     Export(export::Args),
     Gc(gc::Args),
     Check(check::Args),
@@ -62,6 +67,10 @@ impl Tool for Cli {
             Command::Override(args) => overrides::run(args, session),
             Command::Contents(args) => contents::run(args, session),
             Command::Sign(args) => sign::run(args, session),
+            Command::Mirror(args) => mirror::run(args, session),
+            Command::Adopt(args) => adopt::run(args, session),
+            Command::ImportReprepro(args) => import_reprepro::run(args, session),
+            Command::ImportAptly(args) => import_aptly::run(args, session),
             Command::Clone(args) => clone::run(args, session),
             Command::Export(args) => export::run(args, session),
             Command::Installkey(args) => installkey::run(args, session),

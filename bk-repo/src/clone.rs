@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bk::{Context, Error, Result, Session, Status, display};
 
 use crate::archive::repository::Repository;
-use crate::command::Writing;
+use crate::command::{self, Writing};
 use crate::gc;
 use crate::record::Made;
 use crate::store::{PRIVATE, Store};
@@ -40,7 +40,7 @@ pub struct Args {
 
 /// Clones a repository.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let old = Repository::at(&args.repo);
+    let old = command::repository(session, &args.repo)?;
     let head = old.head()?;
     let new = Repository::at(&args.new);
     let occupied = args.new.read_dir().is_ok_and(|mut entries| entries.next().is_some());

@@ -1,15 +1,17 @@
 //! What several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bk::{Context, Error, Result, Session, Status};
 
 use crate::archive::commit::{Commit, Signer};
-use crate::archive::repository::public_keys;
+use crate::archive::repository::{Repository, public_keys};
 use crate::openpgp::passphrase::Passphrase;
 use crate::openpgp::ring::Ring;
 use crate::openpgp::{Algorithm, SecretKey};
+#[cfg(feature = "s3")]
+use crate::store::bucket::{self, Bucket};
 
 /// Who signs unless told otherwise.
 pub const NAME: &str = "BuildKit-Automatic-Packaging";
@@ -95,6 +97,17 @@ pub fn now(session: &Session) -> i64 {
 pub fn clock() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |time| time.as_secs() as i64)
+}
+
+/// The repository in a folder or, as `s3://BUCKET/PREFIX?endpoint=URL`, in a bucket.
+pub fn repository(_session: &Session, path: &Path) -> Result<Repository> {
+    #[cfg(feature = "s3")]
+    if bucket::is_url(path) {
+        let bucket = Bucket::open(&path.to_string_lossy(), |name| std::env::var(name).ok())?;
+        let shown = bucket.shown().to_owned();
+        return Ok(Repository::new(Box::new(bucket), &shown));
+    }
+    Ok(Repository::at(path))
 }
 
 /// A key as a commit names it.

@@ -41,7 +41,7 @@ pub struct Args {
 
 /// Makes the indexes.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let head = repository.head()?;
     for name in &args.suite {
         command::suite(&head, Some(name))?;

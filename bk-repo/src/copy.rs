@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bk::{Context, Error, Result, Session, Status, display};
 
-use crate::archive::repository::{Change, Repository};
+use crate::archive::repository::Change;
 use crate::archive::translation;
 use crate::command::{self, Writing, check_word};
 use crate::dependency::NEEDS;
@@ -55,7 +55,7 @@ pub struct Args {
 
 /// Copies packages.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let queries: Vec<Query> =
         args.packages.iter().map(|text| Query::parse(text)).collect::<Result<_>>()?;
     let mut head = repository.head()?;
@@ -96,7 +96,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;
     }
     for (Place { key, index, .. }, stanza) in done {
-        session.out.record(&Named(Package::new(&args.repo, &to, &index, &key, &stanza)))?;
+        session.out.record(&Named(Package::new(repository.path(), &to, &index, &key, &stanza)))?;
     }
     Ok(if failed { Status::Failed } else { Status::Done })
 }

@@ -12,6 +12,7 @@ use crate::add::content;
 use crate::archive::commit::{Suite, holds_packages};
 use crate::archive::manifest::Key;
 use crate::archive::repository::Repository;
+use crate::command;
 use crate::record::component;
 use crate::state;
 
@@ -69,7 +70,7 @@ type Entry = (Key, String, String);
 
 /// Tells the differences.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let head = repository.head()?;
     let from = state::resolve(&repository, &head, &args.from)?;
     let to = state::resolve(&repository, &head, &args.to)?;

@@ -13,7 +13,7 @@ use crate::archive::index::by_hash;
 use crate::archive::repository::{KEYS, Repository};
 use crate::archive::retention::folder;
 use crate::check::pool_files;
-use crate::command::check_word;
+use crate::command::{self, check_word};
 use crate::record::Made;
 
 /// Write what clients need into a folder: plain files, no links, no state
@@ -50,7 +50,7 @@ pub struct Args {
 
 /// Exports a repository.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let mut head = repository.head()?;
     for name in &args.suite {
         crate::command::suite(&head, Some(name))?;

@@ -15,7 +15,7 @@ use crate::archive::index::by_hash;
 use crate::archive::repository::{Repository, object};
 use crate::archive::retention::folder;
 use crate::check::pool_files;
-use crate::command::Writing;
+use crate::command::{self, Writing};
 use crate::init::seconds;
 use crate::state::{self, Snapshot};
 use crate::store::{Entry, PRIVATE, Store};
@@ -64,7 +64,7 @@ impl Record for Removed {
 
 /// Removes what is not needed.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     repository.head()?;
     // Without writers, whatever is not marked is nobody's.
     let writer = repository.write(args.writing.wait(), &session.console)?;
@@ -73,10 +73,17 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let since = since.unwrap_or(SystemTime::UNIX_EPOCH);
     let needed = mark(&repository, &head, since)?;
     let store = repository.store();
-    for folder in ["pool", &format!("{PRIVATE}/objects"), &format!("{PRIVATE}/contents")] {
-        for Entry { key, size, modified } in store.list(folder)? {
+    let mut folders = vec!["pool".to_owned()];
+    folders.extend(["objects", "contents"].map(|name| format!("{PRIVATE}/{name}")));
+    if store.local("").is_none() {
+        // A folder's indexes go when they are superseded; here nobody lists them before.
+        folders.extend(head.suites.keys().map(|name| format!("dists/{name}")));
+    }
+    for folder in folders {
+        for Entry { key, size, modified } in store.list(&folder)? {
             // A crash left it, and the command may be tried again just now.
-            if modified >= since || needed.contains(&key) {
+            let by_name = key.starts_with("dists/") && !key.contains("/by-hash/");
+            if modified >= since || by_name || needed.contains(&key) {
                 continue;
             }
             if !args.writing.dry_run {
@@ -102,16 +109,23 @@ fn mark(repository: &Repository, head: &Commit, since: SystemTime) -> Result<BTr
             break;
         }
     }
-    let mut suites: Vec<Suite> = head.suites.values().cloned().collect();
+    let mut suites: Vec<(String, Suite)> =
+        head.suites.iter().map(|(name, suite)| (name.clone(), suite.clone())).collect();
     for number in numbers {
-        suites
-            .extend(commit::read(store, number)?.into_iter().flat_map(|c| c.suites.into_values()));
+        suites.extend(commit::read(store, number)?.into_iter().flat_map(|c| c.suites));
     }
     for Snapshot { suite, commit, .. } in state::snapshots(store)? {
         let commit = commit::read(store, commit)?;
-        suites.extend(commit.and_then(|mut commit| commit.suites.remove(&suite)));
+        let found = commit.and_then(|mut commit| commit.suites.remove(&suite));
+        suites.extend(found.map(|found| (suite, found)));
     }
-    let mut needed = needs(repository, suites.iter())?;
+    let mut needed = needs(repository, suites.iter().map(|(_, suite)| suite))?;
+    for (name, suite) in &suites {
+        for (path, index) in &suite.indexes {
+            let dir = folder(name, path);
+            needed.extend(index.files.iter().map(|file| by_hash(&dir, &file.sha256)));
+        }
+    }
     build_infos(store, &mut needed)?;
     Ok(needed)
 }

@@ -11,6 +11,7 @@ use crate::archive::translation;
 use crate::command::{self, Writing, check_word, this_architecture};
 use crate::list::find_in;
 use crate::record::Made;
+use crate::store::RACES;
 use crate::transfer;
 
 /// Make a repository, or give one more suites, components and architectures
@@ -23,6 +24,9 @@ Examples:
       Two suites, each for two architectures.
   bk-repo init /srv/apt --component contrib --valid-for 7d
       One more component for what is there, and an end to how long apt believes it.
+  bk-repo init 's3://bucket/apt?endpoint=http://HOST:9000' --arch amd64
+      In an object store; the variables of AWS have the credentials. First it is tried whether the
+      engine keeps several writers apart.
 
 Exit status:
   0   done, or there was nothing to do
@@ -31,7 +35,7 @@ Exit status:
   75  another process writes to the repository; try again
 ")]
 pub struct Args {
-    /// The folder
+    /// The folder, or s3://BUCKET/PREFIX?endpoint=URL
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// A suite; given several times: several [default: stable, or all the repository has]
@@ -94,6 +98,9 @@ pub struct Args {
     /// folder, made if there is none]
     #[arg(long, value_name = "FINGERPRINT")]
     key: Vec<String>,
+    /// Make a repository in an object store that cannot keep several writers apart
+    #[arg(long)]
+    single_writer: bool,
     #[command(flatten)]
     writing: Writing,
 }
@@ -127,7 +134,10 @@ pub fn seconds(text: &str) -> Result<u64> {
 
 /// Makes or extends a repository.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.dir);
+    let repository = command::repository(session, &args.dir)?;
+    if !args.writing.dry_run {
+        repository.store().prepare()?;
+    }
     if args.writing.dry_run {
         let mut head = repository.head_if_any()?.unwrap_or_default();
         let settings = settings(&args, &head);
@@ -139,7 +149,20 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         session.out.record(&Made::new(&args.dir, &head))?;
         return Ok(Status::Done);
     }
-    bk::file::create_dir(&args.dir)?;
+    match repository.store().local("") {
+        Some(dir) => bk::file::create_dir(&dir)?,
+        None if repository.head_if_any()?.is_none() && !args.single_writer => {
+            let wrong = repository.store().race()?;
+            if wrong > 0 {
+                return Err(Error::new(format!(
+                    "of {RACES} objects that several created at once, {wrong} had not one creator"
+                ))
+                .context("the store loses what several write at once")
+                .hint("take another engine, or --single-writer and see to it that there is one"));
+            }
+        }
+        None => {}
+    }
     let mut writer = repository.write(args.writing.wait(), &session.console)?;
     let head = writer.head().cloned().unwrap_or_default();
     let settings = settings(&args, &head);

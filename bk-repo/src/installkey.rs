@@ -9,7 +9,8 @@ use bk::file::AtomicFile;
 use bk::record::Record;
 use bk::{Context, Result, Session, Status, display};
 
-use crate::archive::repository::{Repository, public_keys};
+use crate::archive::repository::public_keys;
+use crate::command;
 use crate::openpgp::armor_keys;
 
 /// Where apt keeps keys that sources name with Signed-By (sources.list(5)).
@@ -59,7 +60,7 @@ impl Record for Installed<'_> {
 
 /// Installs the keys.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let head = Repository::at(&args.repo).head()?;
+    let head = command::repository(session, &args.repo)?.head()?;
     let path = match args.keyring {
         Some(path) => path,
         None => {

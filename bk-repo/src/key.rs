@@ -9,7 +9,7 @@ use bk::record::Record;
 use bk::{Context, Error, Result, Session, Status, display};
 
 use crate::archive::commit::Intent;
-use crate::archive::repository::{Change, Repository, public_keys};
+use crate::archive::repository::{Change, public_keys};
 use crate::command::{self, EMAIL, NAME, Unlocking, Wanted, Writing};
 use crate::init::seconds;
 use crate::openpgp::{Algorithm, PublicKey, SecretKey, armor_keys, read_key};
@@ -310,7 +310,7 @@ fn import(args: Import, session: &mut Session) -> Result<Status> {
 }
 
 fn export(args: Export, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.what);
+    let repository = command::repository(session, &args.what)?;
     let keys = match repository.head_if_any()? {
         Some(head) => public_keys(&head)?,
         None => {
@@ -334,7 +334,7 @@ fn export(args: Export, session: &mut Session) -> Result<Status> {
 }
 
 fn rotate(args: Rotate, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     repository.head()?;
     let mut writer = repository.write(args.writing.wait(), &session.console)?;
     let head = writer.head().cloned().unwrap_or_default();
@@ -397,7 +397,7 @@ fn extend(args: Extend, session: &mut Session) -> Result<Status> {
     // Only what it says of itself changes, not what locks it.
     ring.replace(&kept.with_details_of(&key))?;
     for path in &args.repos {
-        let repository = Repository::at(path);
+        let repository = command::repository(session, path)?;
         repository.head()?;
         let mut writer = repository.write(args.writing.wait(), &session.console)?;
         let head = writer.head().cloned().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! [`incoming`] reads what is to be published, [`openpgp`] signs, [`store`] keeps the bytes.
 
 pub mod add;
+pub mod adopt;
 pub mod archive;
 pub mod check;
 pub mod cli;
@@ -14,7 +15,10 @@ pub mod copy;
 pub mod dependency;
 pub mod diff;
 pub mod export;
+pub mod foreign;
 pub mod gc;
+pub mod import_aptly;
+pub mod import_reprepro;
 pub mod incoming;
 pub mod init;
 pub mod installkey;
@@ -23,6 +27,7 @@ pub mod list;
 pub mod log;
 pub mod merge;
 pub mod metrics;
+pub mod mirror;
 pub mod openpgp;
 pub mod overrides;
 pub mod page;

@@ -10,6 +10,7 @@ use crate::archive::commit::{Commit, Suite};
 use crate::archive::manifest::Key;
 use crate::archive::repository::Repository;
 use crate::archive::translation;
+use crate::command;
 use crate::dependency::{NEEDS, Universe};
 use crate::query::{Item, Query};
 use crate::record::{Named, Package, component};
@@ -83,7 +84,7 @@ pub struct Place {
 
 /// Lists packages.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let head = repository.head()?;
     let query = args.query.as_deref().map(Query::parse).transpose()?;
     let lines = session.out.format() != bk::record::Format::Json;
@@ -107,7 +108,13 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
                 continue;
             }
             let Place { suite, key, index, .. } = &place;
-            session.out.record(&Named(Package::new(&args.repo, suite, index, key, &stanza)))?;
+            session.out.record(&Named(Package::new(
+                repository.path(),
+                suite,
+                index,
+                key,
+                &stanza,
+            )))?;
         }
     }
     Ok(Status::Done)

@@ -8,7 +8,7 @@ use bk::record::Record;
 use bk::{Context, Result, Session, Status};
 
 use crate::archive::commit::{self, Commit, Intent};
-use crate::archive::repository::Repository;
+use crate::command;
 
 /// Tell what was done to a repository, the latest first
 ///
@@ -73,7 +73,7 @@ impl Record for Entry {
 
 /// Tells the log.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let last = repository.head()?.number;
     let first = args.limit.map_or(1, |limit| (last + 1).saturating_sub(limit).max(1));
     for number in (first..=last).rev() {

@@ -7,7 +7,7 @@ use bk::{Context, Result, Session, Status, display};
 
 use crate::archive::commit::Suite;
 use crate::archive::manifest::Key;
-use crate::archive::repository::{Change, Repository};
+use crate::archive::repository::Change;
 use crate::archive::translation;
 use crate::command::{self, Writing, check_word};
 use crate::list::{Place, find_in};
@@ -61,7 +61,7 @@ pub struct Args {
 
 /// Merges states.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let mut head = repository.head()?;
     let mut writer = match args.writing.dry_run {
         true => None,
@@ -134,9 +134,13 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     }
     for (Place { key, index, .. }, stanza) in merged {
         if !there.contains(&key) {
-            session
-                .out
-                .record(&Named(Package::new(&args.repo, &args.to, &index, &key, &stanza)))?;
+            session.out.record(&Named(Package::new(
+                repository.path(),
+                &args.to,
+                &index,
+                &key,
+                &stanza,
+            )))?;
         }
     }
     Ok(Status::Done)

@@ -447,18 +447,31 @@ pub fn signed_by<'a>(
     Ok((parsed.signed_text().replace("\r\n", "\n") + "\n", good))
 }
 
-/// Reads all public keys of a keyring, armored or binary.
+/// Whether one of `keys` signed `data`.
+pub fn verified_by(signature: &str, data: &[u8], keys: &[PublicKey]) -> Result<bool> {
+    let (signatures, _) =
+        DetachedSignature::from_string_many(signature).map_err(failed("not a signature"))?;
+    let signatures: Vec<DetachedSignature> =
+        signatures.collect::<Result<_, _>>().map_err(failed("not a signature"))?;
+    let good =
+        |key: &PublicKey| signatures.iter().any(|s| key.verifies(|part| part.detached(s, data)));
+    Ok(keys.iter().any(good))
+}
+
+/// Reads all public keys of a keyring, armored or binary. Those whose own signatures are not good
+/// are left out.
 pub fn read_ring(bytes: &[u8]) -> Result<Vec<PublicKey>> {
     let keys: pgp::errors::Result<Vec<SignedPublicKey>> = match is_armored(bytes) {
         true => SignedPublicKey::from_armor_many(bytes).and_then(|(keys, _)| keys.collect()),
         false => SignedPublicKey::from_bytes_many(bytes).and_then(Iterator::collect),
     };
     let keys = keys.map_err(failed("not a keyring"))?;
-    let good = |key: SignedPublicKey| {
-        key.verify_bindings().map_err(failed("a key's own signatures are not good"))?;
-        Ok(PublicKey { key })
-    };
-    keys.into_iter().map(good).collect()
+    let mut good: Vec<SignedPublicKey> = keys;
+    good.retain(|key| key.verify_bindings().is_ok());
+    match good.is_empty() {
+        true => Err(Error::new("no key in it has good signatures of its own")),
+        false => Ok(good.into_iter().map(|key| PublicKey { key }).collect()),
+    }
 }
 
 /// Checks that each of `keys` signed `data`.

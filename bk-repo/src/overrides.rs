@@ -98,7 +98,7 @@ impl Record for Told<'_> {
 
 /// Sets, removes or lists overrides.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let head = repository.head()?;
     if let Some(name) = &args.suite {
         command::suite(&head, Some(name))?;

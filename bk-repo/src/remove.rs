@@ -51,7 +51,7 @@ pub struct Args {
 
 /// Removes packages.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let packages = if args.all { vec!["*".to_owned()] } else { args.packages };
     let queries: Vec<Query> =
         packages.iter().map(|text| Query::parse(text)).collect::<Result<_>>()?;
@@ -78,7 +78,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         }
         for (place, stanza) in found {
             let Place { suite, key, index, .. } = &place;
-            let record = Package::new(&args.repo, suite, index, key, &stanza);
+            let record = Package::new(repository.path(), suite, index, key, &stanza);
             let indexes = having(&repository, &head, &place)?;
             for index in &indexes {
                 let edits = change.edits.entry((suite.clone(), index.clone())).or_default();

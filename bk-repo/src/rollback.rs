@@ -48,7 +48,7 @@ pub struct Args {
 
 /// Rolls a suite back. Prints the new commit as `log` does.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     repository.head()?;
     let mut writer = repository.write(args.writing.wait(), &session.console)?;
     let head = writer.head().cloned().unwrap_or_default();

@@ -14,7 +14,7 @@ use crate::command::{self, Unlocking};
 use crate::metrics::Metrics;
 use crate::page::{self, Site};
 use crate::put;
-use crate::tend::{Garden, Keys};
+use crate::tend::{Garden, Keys, WAIT};
 use crate::uploads::{Access, Incoming};
 
 /// Serve repositories over HTTP: to apt, a page for people, and uploads
@@ -93,6 +93,10 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     args.uploaders.iter().try_for_each(|text| access.add_uploaders(text))?;
     for path in &args.repos {
         let head = Repository::at(path).head()?;
+        if let Err(error) = Repository::at(path).finish(WAIT, &session.console) {
+            // It may be another's, and only to be read: what there is is served.
+            session.console.warn(&error.to_string());
+        }
         let path = path.canonicalize()?;
         let name = path.file_name().map(display).unwrap_or_default();
         if let Some(other) = sites.insert(name.clone(), Arc::new(Site::new(&path))) {

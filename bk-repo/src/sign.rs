@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bk::{Context, Result, Session, Status, display};
 
 use crate::archive::commit::Commit;
-use crate::archive::repository::{Change, Repository};
+use crate::archive::repository::Change;
 use crate::command::{self, Writing, check_word};
 use crate::log;
 
@@ -43,7 +43,7 @@ pub struct Args {
 
 /// Signs suites again.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let head = repository.head()?;
     for name in &args.suite {
         command::suite(&head, Some(name))?;

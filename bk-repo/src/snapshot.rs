@@ -7,7 +7,6 @@ use bk::record::Record;
 use bk::{Context, Error, Result, Session, Status, display};
 
 use crate::archive::commit;
-use crate::archive::repository::Repository;
 use crate::command::{self, Writing, check_word};
 use crate::state::{self, Snapshot};
 
@@ -77,7 +76,7 @@ fn tell(session: &mut Session, snapshot: &Snapshot) -> Result<()> {
 
 /// Makes, removes or lists snapshots.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let repository = Repository::at(&args.repo);
+    let repository = command::repository(session, &args.repo)?;
     let head = repository.head()?;
     let store = repository.store();
     let Some(name) = args.name else {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use bk::{Error, Result, Session, Status};
 
 use crate::archive::commit::Commit;
-use crate::archive::repository::{Repository, public_keys};
-use crate::command::check_word;
+use crate::archive::repository::public_keys;
+use crate::command::{self, check_word};
 use crate::openpgp::armor_keys;
 
 /// Print the .sources file (sources.list(5)) with which apt uses a repository, the key in it
@@ -45,7 +45,7 @@ fn uri(text: &str) -> Result<String> {
 
 /// Prints the .sources file.
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
-    let head = Repository::at(&args.repo).head()?;
+    let head = command::repository(session, &args.repo)?.head()?;
     if let Some(name) = args.suite.iter().find(|name| !head.suites.contains_key(*name)) {
         return Err(
             Error::new(format!("the repository has no suite '{name}'")).status(Status::Usage)
@@ -55,25 +55,47 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// The .sources file for `suites`, or for all of them.
+/// Suites that a paragraph can name together.
+struct Group<'a> {
+    components: &'a [String],
+    names: Vec<&'a str>,
+    sources: bool,
+}
+
+/// The .sources file for `suites`, or for all of them: a paragraph for those with the same components,
+/// since apt warns of those that a suite has not.
 pub fn text(head: &Commit, uri: &str, suites: &[String]) -> Result<String> {
-    let chosen: Vec<(&String, _)> =
-        head.suites.iter().filter(|(name, _)| suites.is_empty() || suites.contains(name)).collect();
-    let join = |words: Vec<&str>| {
-        let mut seen = std::collections::BTreeSet::new();
-        words.into_iter().filter(|word| seen.insert(*word)).collect::<Vec<_>>().join(" ")
-    };
-    let components =
-        chosen.iter().flat_map(|(_, s)| s.settings.components.iter().map(String::as_str)).collect();
-    let sources = chosen.iter().any(|(_, s)| s.indexes.keys().any(|i| i.ends_with("/Sources")));
-    let types = if sources { "deb deb-src" } else { "deb" };
-    let names = join(chosen.iter().map(|(name, _)| name.as_str()).collect());
-    let mut text =
-        format!("Types: {types}\nURIs: {uri}\nSuites: {names}\nComponents: {}\n", join(components));
-    text += "Signed-By:\n";
-    for line in armor_keys(&public_keys(head)?)?.lines() {
-        // An empty line inside a field is a dot (deb822(5)).
-        text += &format!(" {}\n", if line.is_empty() { "." } else { line });
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for (name, suite) in &head.suites {
+        if !suites.is_empty() && !suites.contains(name) {
+            continue;
+        }
+        let components = suite.settings.components.as_slice();
+        let sources = suite.indexes.keys().any(|index| index.ends_with("/Sources"));
+        match groups.iter_mut().find(|group| group.components == components) {
+            Some(group) => {
+                group.names.push(name);
+                group.sources |= sources;
+            }
+            None => groups.push(Group { components, names: vec![name], sources }),
+        }
+    }
+    let key = armor_keys(&public_keys(head)?)?;
+    let mut text = String::new();
+    for Group { components, names, sources } in groups {
+        let types = if sources { "deb deb-src" } else { "deb" };
+        if !text.is_empty() {
+            text += "\n";
+        }
+        text += &format!(
+            "Types: {types}\nURIs: {uri}\nSuites: {}\nComponents: {}\nSigned-By:\n",
+            names.join(" "),
+            components.join(" ")
+        );
+        for line in key.lines() {
+            // An empty line inside a field is a dot (deb822(5)).
+            text += &format!(" {}\n", if line.is_empty() { "." } else { line });
+        }
     }
     Ok(text)
 }

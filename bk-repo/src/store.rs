@@ -1,8 +1,10 @@
-//! Where a repository's bytes are: files under names, on a folder now, an object store next.
+//! Where a repository's bytes are: files under names, in a folder or an object store.
 //!
 //! Three rules carry the crash safety of everything above: a file under a name is always whole;
 //! what [`Store::place`] and [`Store::create`] return from is durable; and `create` never replaces.
 
+#[cfg(feature = "s3")]
+pub mod bucket;
 pub mod generation;
 
 use std::collections::BTreeSet;
@@ -20,6 +22,10 @@ const READ_LIMIT: u64 = 1 << 30;
 
 /// Up to here each file is synced by itself; beyond, one syncfs(2) is quicker than many fsync(2).
 const SYNC_EACH: usize = 24;
+
+/// How many files are raced for to learn whether a store can create (see [`Store::race`]). Of an engine
+/// that looks and then writes, four of five had several winners: 24 leave no doubt.
+pub const RACES: usize = 24;
 
 /// A file waiting in a scratch folder for its name.
 #[derive(Debug)]
@@ -78,6 +84,15 @@ pub trait Store: Send + Sync {
     fn modified(&self, key: &str) -> Result<Option<SystemTime>>;
     /// Says that a file was needed until now, for the retention that goes by time.
     fn touch(&self, key: &str) -> Result<()>;
+    /// Makes ready for a first file.
+    fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+    /// Lets several create one file at once, for many files. Says how often not exactly one of them was
+    /// told that it did: with such a store two writers lose what one of them wrote.
+    fn race(&self) -> Result<usize> {
+        Ok(0)
+    }
     /// Keeps other writers away, where the store has a way to.
     fn lock(&self, wait: Duration, console: &Console) -> Result<Option<Lock>>;
 }

@@ -19,4 +19,12 @@ fn the_sources_file_names_what_there_is() {
     assert!(one.contains("\nSuites: b\n"));
     world.bk(&["sources", "repo", "--uri", "http://localhost/x", "--suite", "c"]).code(2);
     world.bk(&["sources", "repo", "--uri", "http://a b"]).code(2);
+    // A suite with other components has a paragraph of its own.
+    world.bk(&["init", "repo", "--suite", "c", "--component", "main"]).ok();
+    let text = world.bk(&["sources", "repo", "--uri", "http://localhost/x"]).ok();
+    assert!(text.contains("Suites: a b\nComponents: main extra\n"), "{text}");
+    assert!(
+        text.contains("\n\nTypes: deb\nURIs: http://localhost/x\nSuites: c\nComponents: main\n")
+    );
+    world.apt_file().update(&[]);
 }

@@ -22,7 +22,7 @@ fn changes(world: &World, name: &str, suite: &str, debs: &[&str]) -> String {
         debs.iter().map(line).collect::<String>()
     };
     let file = format!("{name}_1_amd64.changes");
-    let md5 = lines("md5sum").replace(".deb\n", ".deb\n");
+    let md5 = lines("md5sum");
     let md5: String = md5
         .lines()
         .map(|line| {

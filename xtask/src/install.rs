@@ -77,6 +77,23 @@ pub fn python(dir: &Path, packages: &[&str]) -> Result<PathBuf> {
     Ok(bin)
 }
 
+/// Builds the program of a crate, once, in the folder `dir`, and returns the folder it is in.
+pub fn program(dir: &Path, name: &str, version: &str, features: &str) -> Result<PathBuf> {
+    let bin = dir.join("bin");
+    let stamp = dir.join(format!("{name}-{version}"));
+    if stamp.is_file() && bin.join(name).is_file() {
+        return Ok(bin);
+    }
+    let mut cargo = crate::process::cargo();
+    cargo.args(["install", name, "--version", version, "--features", features, "--locked"]);
+    // What it is built of is of no use afterwards.
+    let build = dir.join("build");
+    run(cargo.arg("--root").arg(dir).arg("--target-dir").arg(&build))?;
+    std::fs::remove_dir_all(&build)?;
+    bk::file::write(&stamp, "")?;
+    Ok(bin)
+}
+
 /// `PATH` with `first` in front.
 pub fn path_with(first: &[&Path]) -> Result<std::ffi::OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -18,6 +18,9 @@ pub const APT: &[&str] = &[
     "apt-utils",
     "aptly",
     "binutils",
+    "ceph-common",
+    "ceph-mon",
+    "ceph-osd",
     "ca-certificates",
     "cpio",
     "curl",
@@ -44,6 +47,8 @@ pub const APT: &[&str] = &[
     "python3",
     "python3-pip",
     "python3-venv",
+    "radosgw",
+    "reprepro",
     "rpm",
     "sqv",
     "strace",
@@ -55,6 +60,10 @@ pub const APT: &[&str] = &[
 
 /// What the tests need from Python's index.
 pub const PYTHON: &[&str] = &["packaging", "uv"];
+
+/// The object store that bk-repo must refuse: name, version and feature of its crate. Building it takes
+/// some minutes, once.
+const UNSAFE_STORE: (&str, &str, &str) = ("s3s-fs", "0.14.1", "binary");
 
 /// A test program that takes longer is named at the end.
 const SLOW: Duration = Duration::from_secs(10);
@@ -72,6 +81,8 @@ pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     install::apt(APT)?;
     let target = workspace::target()?;
+    let (name, version, feature) = UNSAFE_STORE;
+    let store = install::program(&target.join("programs"), name, version, feature)?;
     let python = install::python(&target.join("venv"), PYTHON)?;
     let mut cargo = process::cargo();
     cargo.current_dir(workspace::root()).args(["build", "--workspace", "--bins", "--locked"]);
@@ -87,7 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
         // All failures in one go; who names tests wants the first.
         cargo.arg("--no-fail-fast");
     }
-    cargo.args(&args.arguments).env("PATH", install::path_with(&[&python])?);
+    cargo.args(&args.arguments).env("PATH", install::path_with(&[&python, &store])?);
     let slow = run_tests(&mut cargo)?;
     for (name, seconds) in slow {
         println!("slow: {name} took {seconds:.0} s");

@@ -4,7 +4,11 @@ use clap::{Command, CommandFactory};
 
 /// Each tool's command, with all it inherits filled in.
 pub fn commands() -> Vec<Command> {
-    let mut commands = [bk_deb::cli::Cli::command(), bk_repo::cli::Cli::command()];
+    let mut commands = [
+        bk_aptcache::cli::Cli::command(),
+        bk_deb::cli::Cli::command(),
+        bk_repo::cli::Cli::command(),
+    ];
     for command in &mut commands {
         *command = std::mem::take(command).disable_help_subcommand(true);
         command.build();

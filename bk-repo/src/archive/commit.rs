@@ -158,6 +158,8 @@ pub struct Settings {
     pub components: Vec<String>,
     /// Architectures, in their order, without `all`.
     pub architectures: Vec<String>,
+    /// The field `Suite`, where it is not the name.
+    pub suite: Option<String>,
     /// The field `Codename`.
     pub codename: Option<String>,
     /// The field `Origin`.

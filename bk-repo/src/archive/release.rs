@@ -12,7 +12,7 @@ pub fn text(name: &str, suite: &Suite, date: i64, keys: &[Signer]) -> Result<Str
     let mut field = |name: &str, value: &str| text.extend([name, ": ", value, "\n"]);
     field("Origin", origin.as_deref().unwrap_or("BuildKit"));
     field("Label", label.as_deref().unwrap_or("BuildKit"));
-    field("Suite", name);
+    field("Suite", suite.settings.suite.as_deref().unwrap_or(name));
     field("Codename", codename.as_deref().unwrap_or(name));
     field("Date", &time(date)?);
     if let Some(seconds) = suite.settings.valid_for {

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bk::file::Lock;
 use bk::{Console, Context, Error, Result, Status, display};
@@ -18,6 +18,7 @@ use super::index::{assemble, by_hash};
 use super::manifest::{Changes, Manifest, of_lines};
 use super::retention::{self, folder};
 use super::{chunk, derive, pdiff, release, translation};
+use crate::add::content;
 use crate::openpgp::{PublicKey, SecretKey, armor_keys, sign_release};
 use crate::store::{self, Content, Folder, PRIVATE, Staged, Store};
 
@@ -76,6 +77,11 @@ pub fn object(id: &str) -> String {
 }
 
 impl Repository {
+    /// The repository in a store, called `path` by people.
+    pub fn new(store: Box<dyn Store>, path: &Path) -> Self {
+        Repository { store, path: path.to_owned() }
+    }
+
     /// The repository in a folder, which need not be there yet.
     pub fn at(path: &Path) -> Self {
         Repository { store: Box::new(Folder::new(path)), path: path.to_owned() }
@@ -138,6 +144,17 @@ impl Repository {
         serde_json::from_slice(&bytes).context(damaged)
     }
 
+    /// Finishes what a crash left unfinished, if it did.
+    pub fn finish(&self, wait: Duration, console: &Console) -> Result<()> {
+        let Some(head) = self.head_if_any()? else { return Ok(()) };
+        for (name, suite) in &head.suites {
+            if !self.is_projected(name, suite)? {
+                return self.write(wait, console).map(drop);
+            }
+        }
+        Ok(())
+    }
+
     /// Becomes the one who writes; waits for others at most `wait`. Finishes what a crash left.
     pub fn write(&self, wait: Duration, console: &Console) -> Result<Writer<'_>> {
         let lock = self.store.lock(wait, console)?;
@@ -146,7 +163,7 @@ impl Repository {
         if let Err(error) = self.store.sweep() {
             console.warn(&error.to_string());
         }
-        let writer = Writer { repository: self, _lock: lock, head };
+        let writer = Writer { repository: self, lock, head, wait };
         if let Some(head) = &writer.head {
             for (name, suite) in &head.suites {
                 if !self.is_projected(name, suite)? {
@@ -242,8 +259,9 @@ pub fn public_keys(commit: &Commit) -> Result<Vec<PublicKey>> {
 /// The one who writes to a repository.
 pub struct Writer<'a> {
     repository: &'a Repository,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
     head: Option<Commit>,
+    wait: Duration,
 }
 
 impl Writer<'_> {
@@ -252,15 +270,73 @@ impl Writer<'_> {
         self.head.as_ref()
     }
 
-    /// Makes a change, at `now` seconds since 1970, signed by all of `keys`.
-    pub fn commit(&mut self, change: Change, now: i64, keys: &[SecretKey]) -> Result<()> {
+    /// Makes a change, at `now` seconds since 1970, signed by all of `keys`. Where nothing can be locked,
+    /// another may write at the same time: then it is made again on top of what that one did.
+    pub fn commit(&mut self, mut change: Change, now: i64, keys: &[SecretKey]) -> Result<()> {
+        let store = self.repository.store();
+        change.orphans.iter().try_for_each(|key| store.remove(key))?;
+        let base = self.head.clone();
+        let start = Instant::now();
+        for attempt in 0.. {
+            if self.attempt(&mut change, now, keys)? {
+                return Ok(());
+            }
+            if start.elapsed() > self.wait {
+                break;
+            }
+            // Those who lost together must not try together again.
+            let random = u64::from(rand::random::<u8>());
+            std::thread::sleep(Duration::from_millis(random << attempt.min(4)));
+            self.head = self.repository.head_if_any()?;
+            self.rebase(base.as_ref(), &change)?;
+        }
+        Err(Error::new("others write all the time").hint("try again").status(Status::Temporary))
+    }
+
+    /// Checks that a change can be made on top of what others did meanwhile.
+    fn rebase(&self, base: Option<&Commit>, change: &Change) -> Result<()> {
+        let moved = |name: &String| {
+            let of = |head: Option<&Commit>| {
+                head.and_then(|head| head.suites.get(name)).map(|suite| suite.settings.clone())
+            };
+            of(base) != of(self.head.as_ref())
+        };
+        let keys = |head: Option<&Commit>| head.map(|head| head.keys.clone());
+        let conflict = change.settings.keys().any(moved)
+            || !change.roots.is_empty()
+            || keys(base) != keys(self.head.as_ref());
+        if conflict {
+            return Err(Error::new("another changed the repository at the same time")
+                .hint("try again")
+                .status(Status::Temporary));
+        }
+        for ((name, path), changes) in &change.edits {
+            let suite = self.head.as_ref().and_then(|head| head.suites.get(name));
+            let Some(index) = suite.and_then(|suite| suite.indexes.get(path)) else { continue };
+            let wanted = changes.keys().cloned().collect();
+            let manifest = self.repository.manifest(index)?;
+            for (key, there) in manifest.find(&wanted, &|id| self.repository.chunk(id))? {
+                let Some(Some(mine)) = changes.get(&key) else { continue };
+                if content(mine) != content(&there) {
+                    return Err(Error::new(format!(
+                        "another has just published '{key}' in '{name}' with other content"
+                    ))
+                    .hint("build it again with a higher packaging version"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says false if another wrote a commit meanwhile.
+    fn attempt(&mut self, change: &mut Change, now: i64, keys: &[SecretKey]) -> Result<bool> {
         let old = self.head.clone().unwrap_or_default();
         let mut new = Commit {
             number: old.number + 1,
             time: now,
-            action: change.action,
-            intents: change.intents,
-            upload: change.upload,
+            action: change.action.clone(),
+            intents: change.intents.clone(),
+            upload: change.upload.clone(),
             ..old.clone()
         };
         let store = self.repository.store();
@@ -268,11 +344,11 @@ impl Writer<'_> {
         let mut touched: BTreeSet<String> = change.settings.keys().cloned().collect();
         touched.extend(change.edits.keys().map(|(suite, _)| suite.clone()));
         touched.extend(change.texts.keys().map(|(suite, _)| suite.clone()));
-        touched.extend(change.resign);
-        for (name, settings) in change.settings {
+        touched.extend(change.resign.iter().cloned());
+        for (name, settings) in change.settings.clone() {
             new.suites.entry(name).or_default().settings = settings;
         }
-        for (name, indexes) in change.roots {
+        for (name, indexes) in change.roots.clone() {
             let suite = new.suites.entry(name.clone()).or_default();
             // What leads from state to state goes on from here.
             suite.indexes.retain(|path, _| pdiff::of(path).is_some());
@@ -284,8 +360,8 @@ impl Writer<'_> {
             }
             touched.insert(name);
         }
-        if let Some(keys) = change.keys {
-            new.keys = keys;
+        if let Some(keys) = &change.keys {
+            new.keys = keys.clone();
             touched.extend(new.suites.keys().cloned());
         }
         let mut edits = BTreeMap::new();
@@ -314,7 +390,8 @@ impl Writer<'_> {
                 self.rebuild(before, name, path, changes, scratch.path())
             })
             .collect::<Result<_>>()?;
-        let mut staged = change.pool;
+        // They are there when it is tried again.
+        let mut staged = std::mem::take(&mut change.pool);
         for (((name, path), _), (index, files)) in edits.into_iter().zip(rebuilt) {
             staged.extend(files);
             let Some(suite) = new.suites.get_mut(&name) else { continue };
@@ -356,12 +433,9 @@ impl Writer<'_> {
                 suite.previous.drain(..surplus);
             }
         }
-        change.orphans.iter().try_for_each(|key| store.remove(key))?;
         store.place(staged)?;
         if !commit::create(store, &new)? {
-            return Err(Error::new(format!("another process wrote commit {}", new.number))
-                .hint("try again")
-                .status(Status::Temporary));
+            return Ok(false);
         }
         // From here on it is done, whatever happens: the next writer finishes what this one cannot.
         let unfinished = |name: &str| format!("committed, but '{name}' is not fully published");
@@ -373,13 +447,25 @@ impl Writer<'_> {
                 .hint(|| "the next command that writes finishes it".into())?;
         }
         self.repository.publish_keys(&new)?;
+        if self.lock.is_none() {
+            // A slower one must not have the last word with an older state; gc does the rest.
+            let mut number = new.number;
+            while let Some(latest) =
+                self.repository.head_if_any()?.filter(|latest| latest.number > number)
+            {
+                number = latest.number;
+                self.repository.publish(&latest)?;
+            }
+            self.head = Some(new);
+            return Ok(true);
+        }
         for name in &touched {
             if let Some(suite) = new.suites.get(name) {
                 retention::prune(store, name, old.suites.get(name), suite)?;
             }
         }
         self.head = Some(new);
-        Ok(())
+        Ok(true)
     }
 
     /// An index after changes, and the files that came with it.

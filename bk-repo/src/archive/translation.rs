@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bk::Result;
-use bk_deb::debian::control::{field, fields};
+use bk_deb::debian::control::{field, fields, paragraphs};
 use md5::{Digest, Md5};
 
 use super::commit::Suite;
@@ -46,6 +46,37 @@ fn write(text: &mut Vec<u8>, field: &[u8], value: &[u8]) {
     text.extend([field, between, value, b"\n"].concat());
 }
 
+/// The stanzas of a `Translation-en`, by package and hash.
+pub fn descriptions(text: &[u8]) -> BTreeMap<Key, Vec<u8>> {
+    let key = |stanza: &[u8]| Some((Key::of(stanza).ok()?, stanza.to_vec()));
+    paragraphs(text).filter_map(key).filter(|(key, _)| key.architecture == "en").collect()
+}
+
+/// A stanza with its long description, if it is known.
+pub fn join(stanza: &[u8], descriptions: &BTreeMap<Key, Vec<u8>>) -> Vec<u8> {
+    let text = |name| field(stanza, name).map(|v| String::from_utf8_lossy(v).into_owned());
+    let (Some(name), Some(version)) = (text("Package"), text("Description-md5")) else {
+        return stanza.to_vec();
+    };
+    let key = Key { name, version, architecture: "en".into() };
+    match descriptions.get(&key).and_then(|text| field(text, "Description-en")) {
+        Some(long) => with_description(stanza, long),
+        None => stanza.to_vec(),
+    }
+}
+
+fn with_description(stanza: &[u8], long: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    for (field, value) in fields(stanza) {
+        if field.eq_ignore_ascii_case(b"Description") {
+            write(&mut whole, field, long);
+        } else if !field.eq_ignore_ascii_case(b"Description-md5") {
+            write(&mut whole, field, value);
+        }
+    }
+    whole
+}
+
 /// Gives stanzas of a suite their long descriptions back.
 pub fn rejoin(repository: &Repository, suite: &Suite, found: &mut Packages) -> Result<()> {
     let mut wanted: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
@@ -70,15 +101,7 @@ pub fn rejoin(repository: &Repository, suite: &Suite, found: &mut Packages) -> R
         let key = Key { name: place.key.name.clone(), version, architecture: "en".into() };
         let Some(text) = descriptions.get(&(place.component.clone(), key)) else { continue };
         let Some(long) = field(text, "Description-en") else { continue };
-        let mut whole = Vec::new();
-        for (field, value) in fields(stanza) {
-            if field.eq_ignore_ascii_case(b"Description") {
-                write(&mut whole, field, long);
-            } else if !field.eq_ignore_ascii_case(b"Description-md5") {
-                write(&mut whole, field, value);
-            }
-        }
-        *stanza = whole;
+        *stanza = with_description(stanza, long);
     }
     Ok(())
 }

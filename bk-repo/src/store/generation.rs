@@ -42,6 +42,11 @@ pub fn publish(store: &Folder, dir: &str, number: u64, files: &[Published<'_>]) 
         Err(io::Error::other("there are too many generations"))
     };
     let target = place().context(failed)?;
+    let current = root.join(CURRENT);
+    // Names that lead nowhere must not be seen, not even the first time.
+    if fs::symlink_metadata(&current).is_err() {
+        link(store, &target, &current)?;
+    }
     let mut changed = BTreeSet::from([generations.clone()]);
     for Published { name, .. } in files {
         let path = root.join(name);
@@ -51,7 +56,6 @@ pub fn publish(store: &Folder, dir: &str, number: u64, files: &[Published<'_>]) 
         }
     }
     store.sync_dirs(&changed)?;
-    let current = root.join(CURRENT);
     let before = fs::read_link(&current).ok();
     link(store, &target, &current)?;
     store.sync_dirs(&[root.clone()].into())?;

@@ -1,6 +1,8 @@
 //! What the tests of all commands need: packages from dpkg-deb, a repository, an apt of its own.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
+pub mod ceph;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,174 @@
+//! Repositories in an object store: Ceph's gateway, and one that loses writes.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::World;
+use common::ceph::{ACCESS, Ceph, with_access};
+
+fn ask(world: &World, args: &[&str]) -> common::Ran {
+    with_access(&mut world.command(args))
+}
+
+/// One store for all that is tried: it takes half a minute to start.
+#[test]
+fn a_bucket_holds_a_repository_that_many_write_to() {
+    let ceph = Ceph::start();
+    let world = World::new();
+    let repo = ceph.url("bucket/apt");
+    ask(&world, &["init", &repo, "--arch", "amd64"]).ok();
+
+    // All that a folder does.
+    let (a, b) = (world.deb("a", "1", "amd64", ""), world.deb("b", "1", "all", ""));
+    let out = ask(&world, &["add", &repo, &a, &b]).ok();
+    assert_eq!(
+        out,
+        "s3://bucket/apt/pool/main/a/a/a_1_amd64.deb\ns3://bucket/apt/pool/main/b/b/b_1_all.deb\n"
+    );
+    ask(&world, &["snapshot", &repo, "first"]).ok();
+    ask(&world, &["remove", &repo, "a"]).ok();
+    assert_eq!(ask(&world, &["diff", &repo, "first", "stable"]).ok(), "-a_1_amd64\n");
+    ask(&world, &["rollback", &repo, "--to", "first"]).ok();
+    assert_eq!(ask(&world, &["list", &repo]).ok(), "a_1_amd64\nb_1_all\n");
+    let other = ask(&world, &["add", &repo, &a]).ok();
+    assert_eq!(other, "s3://bucket/apt/pool/main/a/a/a_1_amd64.deb\n");
+    // One that is uploaded in parts: random bytes, which no compression makes smaller.
+    let big = world.write("big.bin", vec![0; 0]);
+    common::run(&world.path(""), "dd", &["if=/dev/urandom", "of=big.bin", "bs=1M", "count=20"]);
+    let tree = world.path("tree");
+    std::fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+    std::fs::rename(big, tree.join("big.bin")).unwrap();
+    let control = "Package: big\nVersion: 1\nArchitecture: all\nMaintainer: A <a@example.com>\n\
+                   Description: big\n";
+    bk::file::write(&tree.join("DEBIAN/control"), control).unwrap();
+    common::run(
+        &world.path(""),
+        "dpkg-deb",
+        &["--root-owner-group", "-Zgzip", "-b", "tree", "big_1_all.deb"],
+    );
+    ask(&world, &["add", &repo, "big_1_all.deb"]).ok();
+    assert_eq!(ask(&world, &["check", &repo]).ok(), "");
+
+    // The same inputs and time give the same files as in a folder.
+    let at = |place: &str| {
+        let mut command = world.command(&["add", place, &a, &b]);
+        with_access(command.env("SOURCE_DATE_EPOCH", "1900000000")).ok();
+    };
+    let twin = ceph.url("bucket/twin");
+    let init = |place: &str| {
+        let mut command = world.command(&["init", place, "--arch", "amd64"]);
+        with_access(command.env("SOURCE_DATE_EPOCH", "1900000000")).ok();
+    };
+    init(&twin);
+    init("local");
+    at(&twin);
+    at("local");
+    ask(&world, &["export", &twin, "-o", "from-bucket"]).ok();
+    ask(&world, &["export", "local", "-o", "from-folder"]).ok();
+    assert!(world.tree("from-bucket") == world.tree("from-folder"));
+
+    // Eight writers, of which half are killed at random: nothing acknowledged is lost.
+    let start = Instant::now();
+    let acknowledged: Vec<BTreeSet<String>> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..8u64)
+            .map(|writer| {
+                let (world, repo) = (&world, &repo);
+                scope.spawn(move || {
+                    let mut done = BTreeSet::new();
+                    for i in 0..4u64 {
+                        let deb = world.deb(&format!("w{writer}-{i}"), "1", "amd64", "");
+                        let mut command = world.command(&["add", repo, &deb, "--wait", "300"]);
+                        let (access, secret) = ACCESS;
+                        command.env("AWS_ACCESS_KEY_ID", access);
+                        command.env("AWS_SECRET_ACCESS_KEY", secret);
+                        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                        let mut child = command.spawn().unwrap();
+                        if writer % 2 == 1 {
+                            std::thread::sleep(Duration::from_millis(
+                                150 + 173 * (writer + 3 * i) % 1500,
+                            ));
+                            let _ = child.kill();
+                        }
+                        let out = child.wait_with_output().unwrap();
+                        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+                        assert!(writer % 2 == 1 || out.status.success(), "{said}");
+                        if !out.stdout.is_empty() {
+                            done.insert(format!("w{writer}-{i}_1_amd64"));
+                        }
+                    }
+                    done
+                })
+            })
+            .collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    let acknowledged: BTreeSet<String> = acknowledged.into_iter().flatten().collect();
+    assert!(acknowledged.len() >= 16, "{acknowledged:?}");
+    let last = world.deb("last", "1", "all", "");
+    ask(&world, &["add", &repo, &last]).ok();
+    let listed: BTreeSet<String> =
+        ask(&world, &["list", &repo]).ok().lines().map(str::to_owned).collect();
+    assert!(acknowledged.is_subset(&listed), "{:?}", acknowledged.difference(&listed));
+    assert_eq!(ask(&world, &["check", &repo]).ok(), "");
+    eprintln!("8 writers: {} adds in {:?}", acknowledged.len(), start.elapsed());
+
+    // What apt gets from there.
+    ask(&world, &["export", &repo, "-o", "repo"]).ok();
+    world.bk(&["key", "list"]).ok();
+    let sources = ask(&world, &["sources", &repo, "--uri", "file:/x"]).ok();
+    assert!(sources.contains("Signed-By:"));
+    let text = sources.replace("file:/x", &format!("file:{}", world.repo().display()));
+    world.bk(&["init", "local"]).ok();
+    std::fs::rename(world.path("repo"), world.path("exported")).unwrap();
+    std::fs::rename(world.path("local"), world.path("repo")).unwrap();
+    let apt = world.apt_file();
+    std::fs::rename(world.path("repo"), world.path("local")).unwrap();
+    std::fs::rename(world.path("exported"), world.path("repo")).unwrap();
+    world.write("apt/test.sources", text);
+    apt.update(&[]);
+    assert_eq!(apt.versions("last"), ["1"]);
+    ask(&world, &["gc", &repo]).ok();
+    assert_eq!(ask(&world, &["check", &repo]).ok(), "");
+    ask(&world, &["init", "s3://?x=y"]).code(2);
+    ask(&world, &["add", &ceph.url("nobucket/x"), &a]).code(75);
+}
+
+/// `s3s-fs`, which looks whether a name is free and then writes.
+struct Loser(Child);
+
+impl Drop for Loser {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_engine_that_loses_writes_is_refused() {
+    let world = World::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    std::fs::create_dir_all(world.path("engine/bucket")).unwrap();
+    let (access, secret) = ACCESS;
+    let mut command = Command::new("s3s-fs");
+    command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+    command.args(["--access-key", access, "--secret-key", secret, "engine"]);
+    command.current_dir(world.path("")).stdout(Stdio::null()).stderr(Stdio::null());
+    let _engine = Loser(command.spawn().unwrap());
+    let start = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let repo = format!("s3://bucket/apt?endpoint=http://127.0.0.1:{port}");
+    let ran = ask(&world, &["init", &repo, "--arch", "amd64"]).code(1);
+    ran.says("loses what several write at once").says("--single-writer");
+    ask(&world, &["init", &repo, "--arch", "amd64", "--single-writer"]).ok();
+    let deb = world.deb("a", "1", "amd64", "");
+    ask(&world, &["add", &repo, &deb]).ok();
+    assert_eq!(ask(&world, &["check", &repo]).ok(), "");
+}
