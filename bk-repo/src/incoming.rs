@@ -138,7 +138,9 @@ impl Reader<'_> {
         let (mut sha256, mut md5) = (Sha256::new(), md5::Md5::new());
         // Only .dsc files need MD5, and they are small.
         let with_md5 = extension(from) == "dsc";
-        let (mut size, mut buffer) = (0, vec![0; 1 << 17]);
+        // Buffers beyond the file's size, thousands of them, would leave the heap in pieces.
+        let room = file.metadata().map_or(0, |meta| meta.len()).clamp(1 << 12, 1 << 17);
+        let (mut size, mut buffer) = (0, vec![0; room as usize]);
         loop {
             let n = match file.read(&mut buffer) {
                 Ok(0) => break,
