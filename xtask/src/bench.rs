@@ -1,5 +1,6 @@
 //! `cargo xtask bench`.
 
+mod aptcache;
 mod deb;
 mod measure;
 mod repo;
@@ -40,6 +41,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if let Some(program) = named("bk-repo").filter(|_| group("repo")) {
         cases.extend(repo::cases(&dir, program, args.packages)?);
+    }
+    if let Some(program) = named("bk-aptcache").filter(|_| group("aptcache")) {
+        aptcache::run(&dir, program, args.runs)?;
     }
     println!("{}", measure::HEADING);
     for case in cases.iter().filter(|case| wanted(&case.name)) {
