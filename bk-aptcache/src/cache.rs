@@ -17,6 +17,7 @@ use crate::answer::{self, Answer, Wish, X_CACHE};
 use crate::client::{Client, Policy};
 use crate::entry::{Entries, Entry};
 use crate::log::Log;
+use crate::page::Largest;
 use crate::path::{by_hash, is_immutable};
 use crate::release::Expected;
 use crate::request::{self, Target};
@@ -88,6 +89,8 @@ pub struct Cache {
     pub statistics: Arc<Statistics>,
     /// When the server started.
     pub started: Instant,
+    /// The largest files, for the page.
+    pub largest: Mutex<Option<Largest>>,
     fetcher: Arc<Fetcher>,
     log: Log,
     /// What tells requests of this program, wherever they come back from.
@@ -121,7 +124,19 @@ impl Cache {
         let suites =
             Arc::new(Suites::load(store.clone(), fetcher.clone(), &config.upstreams, console));
         let config = RwLock::new(Arc::new(config));
-        Ok(Cache { config, store, entries, suites, statistics, started, fetcher, log, via })
+        let largest = Mutex::default();
+        Ok(Cache {
+            config,
+            store,
+            entries,
+            suites,
+            statistics,
+            started,
+            largest,
+            fetcher,
+            log,
+            via,
+        })
     }
 
     /// The configuration now.

@@ -1,15 +1,21 @@
 //! What the server says of itself: a page for people, metrics for Prometheus, a sign of life.
 
 use std::fmt::Write;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use bk::http::hyper::StatusCode;
 use bk::http::hyper::header::{self, HeaderValue};
-use bk::http::{Request, Response, escape};
+use bk::http::{Request, Response, escape, tokio};
 
 use crate::cache::Cache;
 
 /// The text format of Prometheus, version 0.0.4.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How many of the largest files are shown, and for how long they are believed to be those.
+const LARGEST: usize = 10;
+const LOOKED: Duration = Duration::from_secs(60);
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:light-dark(#ddd,#3a3a3a);--dim:light-dark(#666,#9a9a9a);\
@@ -26,13 +32,22 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\
 .good{color:var(--good)}.bad{color:var(--bad)}\
 pre{border:1px solid var(--line);border-radius:.5rem;padding:.8rem;overflow-x:auto}";
 
+/// The largest files of the store, as they were when somebody looked.
+#[derive(Clone)]
+pub struct Largest {
+    looked: Instant,
+    /// Sizes in bytes, and keys.
+    files: Vec<(u64, String)>,
+}
+
 impl Cache {
     /// The page of a path.
     pub async fn page(&self, path: &str, request: &Request) -> Response {
         match path {
             "" => {
                 let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
-                self.status(host.unwrap_or("127.0.0.1:9999"))
+                let largest = self.largest().await;
+                self.status(host.unwrap_or("127.0.0.1:9999"), &largest)
             }
             "healthz" => bk::http::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
             "metrics" => bk::http::text(StatusCode::OK, METRICS, self.metrics()),
@@ -88,7 +103,32 @@ impl Cache {
         text
     }
 
-    fn status(&self, host: &str) -> Response {
+    /// The largest files of the store, looked for at most once a minute.
+    async fn largest(&self) -> Vec<(u64, String)> {
+        let known = self.largest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known.filter(|known| known.looked.elapsed() < LOOKED) {
+            return known.files;
+        }
+        let store = self.store.clone();
+        let look = move || {
+            let mut files = Vec::new();
+            let enter = |key: &str| !key.ends_with("/by-hash");
+            store.walk("", &enter, &mut |key, meta| {
+                files.push((meta.len(), key.to_owned()));
+                if files.len() > 1000 {
+                    keep_largest(&mut files);
+                }
+            });
+            keep_largest(&mut files);
+            files
+        };
+        let files = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+        let now = Largest { looked: Instant::now(), files: files.clone() };
+        *self.largest.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        files
+    }
+
+    fn status(&self, host: &str, largest: &[(u64, String)]) -> Response {
         let now = self.statistics.snapshot();
         let mut body = String::new();
         let requests = now.hits + now.misses + now.stale + now.coalesced;
@@ -108,6 +148,13 @@ impl Cache {
         body.push_str("</div>");
         self.suites_table(&mut body);
         self.archives_table(&mut body);
+        if !largest.is_empty() {
+            body.push_str("<h2>Largest files</h2><div class=scroll><table>");
+            for (bytes, key) in largest {
+                let _ = write!(body, "<tr><td class=n>{}<td>{}", size(*bytes), escape(key));
+            }
+            body.push_str("</table></div>");
+        }
         let failures = self.statistics.failures();
         if !failures.is_empty() {
             body.push_str("<h2>Last failures</h2><div class=scroll><table>");
@@ -183,6 +230,11 @@ impl Cache {
         }
         body.push_str("</table></div>");
     }
+}
+
+fn keep_largest(files: &mut Vec<(u64, String)>) {
+    files.sort_unstable_by(|a, b| b.cmp(a));
+    files.truncate(LARGEST);
 }
 
 /// A size for people.

@@ -500,6 +500,7 @@ fn pages_for_people_and_machines() {
     });
     assert_eq!(server.get("/x/%3Cscript%3E.deb").code, 502);
     let page = String::from_utf8(server.get("/").body).unwrap();
+    assert!(page.contains(&format!("<td class=n>4.9 KiB<td>x/{}", Suite::path("a"))), "{page}");
     for text in
         ["x/dists/stable", "2025-01-01 00:00:00", "Acquire::http::Proxy", "x/&lt;script&gt;.deb"]
     {
