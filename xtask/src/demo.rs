@@ -34,6 +34,9 @@ pub struct InstallArgs {
     /// The folder with our .debs
     #[arg(long)]
     debs: PathBuf,
+    /// The address of the apt cache
+    #[arg(long)]
+    cache: String,
     /// The Debian packages to install
     packages: Vec<String>,
 }
@@ -114,8 +117,12 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     let built = built.elapsed();
     let packages = named(&debs, &args.names)?;
 
-    step(3, "a Debian root to install in");
-    let tarball = machine::tarball(&demo.dir)?;
+    step(3, "a Debian root to install in, fetched through our cache");
+    let address = format!("127.0.0.1:{}", web::free_port()?);
+    let cache = format!("http://{address}");
+    let _cache = Server::start(demo.bk(&["aptcache", "serve"]).args(["--listen", &address]))?;
+    web::wait(&address)?;
+    let tarball = machine::tarball(&demo.dir, Some(&cache))?;
 
     step(4, "the repository, served");
     let address = format!("127.0.0.1:{}", web::free_port()?);
@@ -133,6 +140,7 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
         tarball,
         sources: sources.clone(),
         debs: debs.clone(),
+        cache,
         packages: packages.clone(),
     };
     let result = match rustix::process::geteuid().is_root() {
@@ -212,6 +220,7 @@ fn as_root(args: &InstallArgs) -> Result<String> {
     let mut command = process::as_root(std::env::current_exe()?);
     command.arg("demo-install").arg("--tarball").arg(&args.tarball);
     command.arg("--sources").arg(&args.sources).arg("--debs").arg(&args.debs);
+    command.arg("--cache").arg(&args.cache);
     process::stdout(command.args(&args.packages))
         .map(|text| text + "\n")
         .hint(|| "run it as root, or let sudo ask for no password".into())
@@ -228,13 +237,11 @@ fn install_text(args: &InstallArgs, console: &Console) -> Result<String> {
     let machine = Machine::unpack(&args.tarball, work, console)?;
     let before = machine.installed()?;
     machine.copy(&args.sources, "etc/apt/sources.list.d/buildkit.sources")?;
-    machine.keep_archives(&work.join("archives"))?;
+    machine.fetch_through(&args.cache)?;
     machine.run(&["apt-get", "-q", "update"])?;
     let mut install = vec!["apt-get", "-q", "-y", "install"];
     install.extend(args.packages.iter().map(String::as_str));
-    let done = machine.run(&install);
-    machine.save_archives(&work.join("archives"), &deb_names(&args.debs)?)?;
-    done?;
+    machine.run(&install)?;
 
     let built = deb_names(&args.debs)?;
     let new: Vec<(String, String)> =

@@ -10,16 +10,20 @@ use rustix::process::{Pid, Signal};
 
 use crate::process;
 
-/// Makes the tarball of a Debian root with apt and Python, where there is none yet.
-pub fn tarball(dir: &Path) -> Result<PathBuf> {
+/// Makes the tarball of a Debian root with apt and Python, where there is none yet; `cache` is where
+/// an apt cache is, `http://ADDRESS`.
+pub fn tarball(dir: &Path, cache: Option<&str>) -> Result<PathBuf> {
     let suite = suite()?;
     let tarball = dir.join(format!("{suite}.tar"));
     if tarball.is_file() {
         return Ok(tarball);
     }
     let new = dir.join(format!("{suite}.new.tar"));
-    let mut command = process::as_root("mmdebstrap");
+    // Through env(1), since sudo keeps no variable.
+    let mut command = process::as_root("env");
+    command.args(cache.map(|cache| format!("http_proxy={cache}")));
     command
+        .arg("mmdebstrap")
         // The indexes stay, so that apt-get update has little to fetch.
         .args(["--variant=apt", "--include=python3,ca-certificates", "--skip=cleanup/apt/lists"])
         .arg(&suite)
@@ -143,29 +147,12 @@ impl Machine {
         Ok(text.lines().filter_map(pair).collect())
     }
 
-    /// Gives it the packages earlier machines fetched from Debian.
-    pub fn keep_archives(&self, cache: &Path) -> Result<()> {
-        bk::file::create_dir(cache)?;
-        // apt 2.6 forgets what it installed unless told otherwise.
-        let setting = "APT::Keep-Downloaded-Packages \"true\";\n";
-        bk::file::write(&self.path("etc/apt/apt.conf.d/keep"), setting)?;
-        for entry in cache.read_dir()? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            self.copy(&cache.join(&name), &format!("var/cache/apt/archives/{name}"))?;
-        }
-        Ok(())
-    }
-
-    /// Keeps what it fetched from Debian: all but `ours`.
-    pub fn save_archives(&self, cache: &Path, ours: &[String]) -> Result<()> {
-        for entry in self.path("var/cache/apt/archives").read_dir()? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".deb") && !ours.contains(&name) && !cache.join(&name).exists() {
-                std::fs::copy(entry.path(), cache.join(&name))?;
-            }
-        }
-        Ok(())
+    /// Has apt in it fetch from other machines through a cache, `http://ADDRESS`.
+    pub fn fetch_through(&self, cache: &str) -> Result<()> {
+        let text = format!(
+            "Acquire::http::Proxy \"{cache}\";\nAcquire::http::Proxy::127.0.0.1 \"DIRECT\";\n"
+        );
+        bk::file::write(&self.path("etc/apt/apt.conf.d/cache"), text)
     }
 
     /// Imports the top-level modules of a package, and tells which.
