@@ -387,7 +387,7 @@ impl Cache {
         self.follow(wish, path, &key, transfer, joined, entry).await
     }
 
-    /// The entry, if its content is one that is expected; else it is another file, and removed.
+    /// The entry, if its content is one that is expected; else it is another file, to be fetched anew.
     async fn verified(
         &self,
         key: &str,
