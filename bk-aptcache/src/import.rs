@@ -114,15 +114,8 @@ pub fn each_index(
     store: &Store,
     each: &mut dyn FnMut(&str, &File) -> std::io::Result<()>,
 ) -> Result<()> {
-    let enter = |key: &str| !key.ends_with("/pool") && !key.ends_with("/by-hash");
-    let mut roots = Vec::new();
-    store.walk("", &enter, &mut |key, _| {
-        if matches!(key.rsplit('/').next(), Some("InRelease" | "Release")) {
-            roots.push(key.to_owned());
-        }
-    });
     let mut seen = std::collections::HashSet::new();
-    for root in roots {
+    for (root, _) in store.roots("") {
         let (folder, name) = root.rsplit_once('/').unwrap_or(("", &root));
         let text = bk::file::read(&store.root().join(&root), 64 << 20)?;
         let Ok(release) = Release::parse(text, name == "InRelease") else { continue };

@@ -26,17 +26,9 @@ impl Marks {
     /// Reads all suites of a store that were used at `since` or later (seconds since 1970). One that
     /// cannot be read is told, and stops none of the others.
     pub fn read(store: &Store, since: i64, console: &Console) -> Self {
-        let enter = |key: &str| !key.ends_with("/pool") && !key.ends_with("/by-hash");
-        let mut roots = Vec::new();
-        store.walk("", &enter, &mut |key, meta| {
-            let name = key.rsplit('/').next().unwrap_or(key);
-            let used = std::os::unix::fs::MetadataExt::atime(meta);
-            if matches!(name, "InRelease" | "Release") && used >= since {
-                roots.push(key.to_owned());
-            }
-        });
         let mut marks = Marks::default();
-        for root in roots {
+        let used = |meta: &std::fs::Metadata| std::os::unix::fs::MetadataExt::atime(meta);
+        for (root, _) in store.roots("").into_iter().filter(|(_, meta)| used(meta) >= since) {
             if let Err(error) = marks.suite(store, &root) {
                 console.warn(&format!("cannot read '{root}': {error}; what it names is kept"));
                 let archive = root.split('/').next().unwrap_or(&root);

@@ -353,6 +353,19 @@ impl Store {
         }
     }
 
+    /// The Release files below a folder, as keys, with what stat(2) says of them.
+    pub fn roots(&self, below: &str) -> Vec<(String, fs::Metadata)> {
+        // Nothing below these is a suite, and they have most of the files.
+        let enter = |key: &str| !key.ends_with("/pool") && !key.ends_with("/by-hash");
+        let mut roots = Vec::new();
+        self.walk(below, &enter, &mut |key, meta| {
+            if matches!(key.rsplit('/').next(), Some("InRelease" | "Release")) {
+                roots.push((key.to_owned(), meta.clone()));
+            }
+        });
+        roots
+    }
+
     /// Gives a file of another tree a name in this one, by a link or as a copy.
     pub fn import(&self, from: &Path, key: &str, sha256: &Hash) -> io::Result<()> {
         if self.adopt(key, sha256)? {

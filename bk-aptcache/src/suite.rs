@@ -184,19 +184,11 @@ impl Suites {
     }
 
     fn load_upstream(&self, upstream: &Arc<Upstream>) {
-        // Nothing below these is a suite, and they have most of the files.
-        let enter = |key: &str| !key.ends_with("/pool") && !key.ends_with("/by-hash");
-        let mut found = Vec::new();
-        self.store.walk(&upstream.name, &enter, &mut |key, _| {
-            if let Some((folder, name)) = key.rsplit_once('/') {
-                let forms = [Form::Signed, Form::Detached];
-                let form = forms.into_iter().find(|form| form.name() == name);
-                found.extend(form.map(|form| (folder.to_owned(), form)));
-            }
-        });
-        for (folder, form) in found {
-            let Some(set) = self.load_set(&folder, form) else { continue };
-            let suite = self.suite(upstream, &folder);
+        for (key, _) in self.store.roots(&upstream.name) {
+            let Some((folder, name)) = key.rsplit_once('/') else { continue };
+            let form = if name == "InRelease" { Form::Signed } else { Form::Detached };
+            let Some(set) = self.load_set(folder, form) else { continue };
+            let suite = self.suite(upstream, folder);
             let held = |path: &&str| self.store.identity(&format!("{folder}/{path}")).is_some();
             lock(&suite.wanted).extend(set.release.paths().filter(held).map(str::to_owned));
             for path in lock(&suite.wanted).iter() {
