@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bk::http::http_body_util::{BodyExt, Full};
 use bk::http::hyper::header::{self, HeaderValue};
 use bk::http::hyper::{Method, Response, StatusCode, Version};
+use bk::http::tokio::sync::Semaphore;
 use bk::http::{Body, Request, hyper, hyper_util, tokio};
 use bk::{Console, Result};
 
@@ -22,7 +23,7 @@ use crate::path::{by_hash, is_immutable};
 use crate::release::Expected;
 use crate::request::{self, Target};
 use crate::statistics::{Statistics, Verdict};
-use crate::store::{Store, parse_hash};
+use crate::store::{Hash, Store, hash_file, parse_hash};
 use crate::suite::{Form, Index, Set, Suite, Suites};
 use crate::transfer::{Failure, Fetcher, Order, Phase, Progress, Transfer};
 use crate::upstream::{Upstream, Upstreams};
@@ -92,6 +93,8 @@ pub struct Cache {
     /// The largest files, for the page.
     pub largest: Mutex<Option<Largest>>,
     fetcher: Arc<Fetcher>,
+    /// Lets some files be hashed at once.
+    hashing: Semaphore,
     log: Log,
     /// What tells requests of this program, wherever they come back from.
     via: HeaderValue,
@@ -125,6 +128,7 @@ impl Cache {
             Arc::new(Suites::load(store.clone(), fetcher.clone(), &config.upstreams, console));
         let config = RwLock::new(Arc::new(config));
         let largest = Mutex::default();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Cache {
             config,
             store,
@@ -134,6 +138,7 @@ impl Cache {
             started,
             largest,
             fetcher,
+            hashing: Semaphore::new(cores),
             log,
             via,
         })
@@ -394,24 +399,26 @@ impl Cache {
         entry: Arc<Entry>,
         expected: &[Expected],
     ) -> Option<Arc<Entry>> {
-        let fits = |entry: &Entry| expected.iter().any(|e| Some(e.sha256) == entry.sha256);
-        if entry.sha256.is_some() {
-            return fits(&entry).then_some(entry);
+        let fits = |hash: &Hash| expected.iter().any(|e| e.sha256 == *hash);
+        let now = self.entries.now();
+        if let Some(hash) = entry.hash(now) {
+            return fits(hash).then_some(entry);
         }
-        // Not hashed in this run of the machine.
+        // As many at once as can be, and each file once: who waited finds it done.
+        let _permit = self.hashing.acquire().await.ok()?;
+        let entry = self.entries.get(key)?;
+        if let Some(hash) = entry.hash(now) {
+            return fits(hash).then_some(entry);
+        }
         let (store, name) = (self.store.clone(), key.to_owned());
-        let hash = tokio::task::spawn_blocking(move || {
+        let hashed = tokio::task::spawn_blocking(move || {
             let held = store.get(&name)?.ok_or(std::io::ErrorKind::NotFound)?;
-            store.hash(&held)
+            let hash = hash_file(&held.file, held.size)?;
+            Ok::<_, std::io::Error>((held, hash))
         });
-        let hash = hash.await.ok()?.ok()?;
+        let (held, hash) = hashed.await.ok()?.ok()?;
         self.entries.forget(key);
-        if expected.iter().any(|e| e.sha256 == hash) {
-            let mut held = self.store.get(key).ok()??;
-            held.sha256 = Some(hash);
-            return Some(self.entries.keep(key, held, false));
-        }
-        None
+        fits(&hash).then(|| self.entries.keep(key, held, Some(hash), false))
     }
 
     /// Answers from a transfer, as soon as there is something to answer with. `old` is what is

@@ -12,11 +12,16 @@ use bk::http::hyper::header::HeaderValue;
 use crate::answer::content_type;
 use crate::store::{Hash, Held, Store, USE, hex};
 
-/// How many files are kept open. A machine that installs a desktop asks for some thousands.
-const OPEN: usize = 4096;
+/// How many files are kept open. A machine that installs a desktop asks for some thousands; each takes
+/// a kilobyte.
+const OPEN: usize = 8192;
 
 /// How long a name is believed to mean the file that is open.
 const BELIEVED: Duration = Duration::from_secs(1);
+
+/// How long a file is believed to be what it was when it was hashed: what rots on the disk is not
+/// handed out for longer, and to hash a file once a day costs nothing beside serving it.
+const SOUND: Duration = Duration::from_secs(86_400);
 
 /// A file that was asked for.
 #[derive(Debug)]
@@ -27,8 +32,8 @@ pub struct Entry {
     pub size: u64,
     /// When it was changed, in seconds since 1970.
     pub modified: i64,
-    /// Its hash, where it is known.
-    pub sha256: Option<Hash>,
+    /// Its hash, where it is known, and when it was computed.
+    sha256: Option<(Hash, u64)>,
     /// `ETag` and `Last-Modified`, as they are sent.
     pub tag: HeaderValue,
     /// See [`Entry::tag`].
@@ -60,8 +65,14 @@ impl Entry {
     /// Whether nobody need be asked: the indexes as they are vouch for it, or none knows it, and its
     /// archive was asked lately.
     pub fn is_sure(&self, epoch: u64, now: u64) -> bool {
-        self.right.load(Ordering::Relaxed) == epoch
+        self.right.load(Ordering::Relaxed) == epoch && self.hash(now).is_some()
             || self.unknown.load(Ordering::Relaxed) == epoch && self.asked_within(UNKNOWN, now)
+    }
+
+    /// Its hash, if it was computed lately.
+    pub fn hash(&self, now: u64) -> Option<&Hash> {
+        let (hash, when) = self.sha256.as_ref()?;
+        (now.saturating_sub(*when) < SOUND.as_millis() as u64).then_some(hash)
     }
 
     /// The indexes of this state vouch for it.
@@ -121,7 +132,7 @@ impl Entries {
         }
         let held = self.store.get(key).ok().flatten()?;
         let used = held.used;
-        let entry = self.keep(key, held, false);
+        let entry = self.keep(key, held, None, false);
         // After a start it is the file that knows when it was used.
         let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         if seconds.as_secs().cast_signed() - used > USE.as_secs().cast_signed() {
@@ -130,12 +141,13 @@ impl Entries {
         Some(entry)
     }
 
-    /// Keeps an open file; `asked` says that its archive has just said it is so.
-    pub fn keep(&self, key: &str, held: Held, asked: bool) -> Arc<Entry> {
+    /// Keeps an open file; `sha256` has just been computed from it, `asked` says that its archive has
+    /// just said it is so.
+    pub fn keep(&self, key: &str, held: Held, sha256: Option<Hash>, asked: bool) -> Arc<Entry> {
         let now = self.now();
         let seconds = Duration::from_secs(held.modified.max(0).cast_unsigned());
         let last_modified = http_date(SystemTime::UNIX_EPOCH + seconds);
-        let tag = match &held.sha256 {
+        let tag = match &sha256 {
             // Half of a hash tells files apart.
             Some(hash) => format!("\"{}\"", &hex(hash)[..32]),
             None => format!("\"{:x}-{:x}\"", held.size, held.modified),
@@ -150,7 +162,7 @@ impl Entries {
         let entry = Arc::new(Entry {
             size: held.size,
             modified: held.modified,
-            sha256: held.sha256,
+            sha256: sha256.map(|hash| (hash, now)),
             tag: value(&tag).unwrap_or(HeaderValue::from_static("\"\"")),
             last_modified: value(&last_modified).unwrap_or(HeaderValue::from_static("")),
             identity: held.identity,

@@ -217,15 +217,15 @@ pub fn make_room(store: &Store, bytes: u64, console: &Console) -> bool {
     let mut files = files(store);
     files.retain(|file| may_go(&file.key));
     files.sort_by_key(|file| file.used);
+    let hashes = store.hashes();
     let mut freed = 0;
     for file in files {
         if freed >= bytes {
             break;
         }
         // Its content may have other names, which keep it: those come in their turn.
-        let hash = store.get(&file.key).ok().flatten().and_then(|held| held.sha256);
         if store.remove(&file.key).is_ok() {
-            hash.iter().for_each(|hash| store.disown(hash));
+            hashes.get(&file.inode).into_iter().for_each(|hash| store.disown(hash));
             freed += file.size;
         }
     }

@@ -4,10 +4,10 @@
 //! hard link under its hash, so that no content lies here twice), `tables` (what indexes say of
 //! packages, see [`crate::table`]) and `statistics`. All of that can be deleted: it is made again.
 //!
-//! What a file's hash is is kept in an attribute of the file itself. It is believed only for the
-//! run of the machine in which the file was written, since what was written before a power cut may
-//! not have reached the disk; then it is computed again.
+//! What a file's hash is only the process knows that has computed it, and only of that very inode,
+//! unchanged: what was written before a power cut may not have reached the disk, and disks forget.
 
+use std::collections::HashMap;
 use std::fs::{self, File, FileTimes};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bk::{Context, Result, display};
-use rustix::fs::{Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use sha2::{Digest, Sha256};
 
 /// A SHA-256 hash.
@@ -25,9 +25,6 @@ pub type Hash = [u8; 32];
 
 /// The folder with everything but the tree itself.
 pub const INSIDE: &str = ".bk";
-
-/// The attribute with a file's hash, `HEX BOOT`; see user_namespace in xattr(7).
-const ATTRIBUTE: &str = "user.bk.sha256";
 
 /// A file's time of use is set anew after this long: often enough to tell what is used, seldom
 /// enough to cost nothing.
@@ -38,8 +35,6 @@ pub const USE: Duration = Duration::from_secs(3600);
 pub struct Store {
     root: PathBuf,
     dir: OwnedFd,
-    /// Which run of the machine this is.
-    boot: String,
     /// For names of temporary links.
     count: AtomicU64,
 }
@@ -53,9 +48,7 @@ pub struct Held {
     pub size: u64,
     /// When the archive says it was changed, in seconds since 1970.
     pub modified: i64,
-    /// Its hash, where it is known.
-    pub sha256: Option<Hash>,
-    /// What tells it from another under the same name.
+    /// What tells it from another under the same name, and from itself before a change.
     pub identity: (u64, i64, i64),
     /// When it was used last, in seconds since 1970.
     pub used: i64,
@@ -80,9 +73,7 @@ impl Store {
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
         let dir = rustix::fs::open(root, flags, Mode::empty())
             .context(|| format!("cannot open the cache '{}'", display(root)))?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let (root, boot) = (root.to_owned(), boot.trim().to_owned());
-        Ok(Store { root, dir, boot, count: AtomicU64::new(0) })
+        Ok(Store { root: root.to_owned(), dir, count: AtomicU64::new(0) })
     }
 
     /// Where it is.
@@ -117,11 +108,9 @@ impl Store {
         if !meta.is_file() {
             return Ok(None);
         }
-        let sha256 = self.recorded(&file);
         Ok(Some(Held {
             size: meta.len(),
             modified: meta.mtime(),
-            sha256,
             identity: identity(&meta),
             used: meta.atime(),
             file,
@@ -138,32 +127,6 @@ impl Store {
         let resolve =
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         Ok(rustix::fs::openat2(&self.dir, path, flags, Mode::empty(), resolve)?)
-    }
-
-    fn recorded(&self, file: &File) -> Option<Hash> {
-        // 64 hex digits, a space, 36 of a UUID.
-        let mut value = [0; 128];
-        let size = rustix::fs::fgetxattr(file, ATTRIBUTE, &mut value[..]).ok()?;
-        let value = std::str::from_utf8(value.get(..size)?).ok()?;
-        let (hex, boot) = value.split_once(' ')?;
-        if boot == self.boot { parse_hash(hex) } else { None }
-    }
-
-    /// Keeps a file's hash with it, where the file system can.
-    fn record(&self, file: &File, sha256: &Hash) {
-        let value = format!("{} {}", hex(sha256), self.boot);
-        // Without attributes the hash is computed once in every run of the program.
-        let _ = rustix::fs::fsetxattr(file, ATTRIBUTE, value.as_bytes(), XattrFlags::empty());
-    }
-
-    /// The hash of a held file, computed if it is not known. Reads the whole file.
-    pub fn hash(&self, held: &Held) -> io::Result<Hash> {
-        if let Some(hash) = held.sha256 {
-            return Ok(hash);
-        }
-        let hash = hash_file(&held.file, held.size)?;
-        self.record(&held.file, &hash);
-        Ok(hash)
     }
 
     /// Starts or continues the file that will have `key`. It is this process's alone; `None` is
@@ -199,15 +162,17 @@ impl Store {
         let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
         let folder = self.folder(folder)?;
         if let Some(hash) = sha256 {
-            self.record(&part.file, hash);
             let blob = self.blob(hash)?;
             match fs::hard_link(&part.path, &blob) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    if self.link(&blob, part, &folder, name)? {
+                    if is(&blob, hash)? && self.link_to(&blob, &folder, name).is_ok() {
                         drop(fs::remove_file(&part.path));
                         return Ok(());
                     }
+                    // Bit rot, or a power cut: what has just been verified takes its place.
+                    fs::remove_file(&blob)?;
+                    drop(fs::hard_link(&part.path, &blob));
                 }
                 // No hard links here: it lies in the tree alone.
                 Err(_) => {}
@@ -215,20 +180,6 @@ impl Store {
         }
         rustix::fs::renameat(rustix::fs::CWD, &part.path, &folder, name)?;
         Ok(())
-    }
-
-    /// Links what is held under a hash to a name, if it is what `part` is.
-    fn link(&self, blob: &Path, part: &Part, folder: &OwnedFd, name: &str) -> io::Result<bool> {
-        let held = File::open(blob)?;
-        let same = held.metadata()?.len() == part.file.metadata()?.len()
-            && self.recorded(&held) == self.recorded(&part.file);
-        if !same {
-            // Bit rot, or a power cut: what has just been verified takes its place.
-            fs::remove_file(blob)?;
-            drop(fs::hard_link(&part.path, blob));
-            return Ok(false);
-        }
-        Ok(self.link_to(blob, folder, name).is_ok())
     }
 
     fn link_to(&self, blob: &Path, folder: &OwnedFd, name: &str) -> io::Result<()> {
@@ -241,12 +192,10 @@ impl Store {
         Ok(renamed?)
     }
 
-    /// Gives a file with this hash, if one is here under any name, the name `key`.
+    /// Gives a file with this hash, if one is here under any name, the name `key`. Reads the file.
     pub fn adopt(&self, key: &str, sha256: &Hash) -> io::Result<bool> {
         let blob = self.blob_path(sha256);
-        let Ok(file) = File::open(&blob) else { return Ok(false) };
-        // Only what was verified in this run of the machine: else it may be half a file.
-        if self.recorded(&file).as_ref() != Some(sha256) {
+        if !blob.exists() || !is(&blob, sha256)? {
             return Ok(false);
         }
         let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
@@ -282,6 +231,20 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done,
         }
+    }
+
+    /// What verified files had when they came, by their inodes.
+    pub fn hashes(&self) -> HashMap<u64, Hash> {
+        let read = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
+        let blobs = read(self.inside("sha256")).flat_map(|folder| {
+            let start = folder.file_name();
+            read(folder.path()).map(move |blob| (start.clone(), blob))
+        });
+        let named = blobs.filter_map(|(start, blob)| {
+            let hex = format!("{}{}", start.to_str()?, blob.file_name().to_str()?);
+            Some((blob.metadata().ok()?.ino(), parse_hash(&hex)?))
+        });
+        named.collect()
     }
 
     /// Removes what is held under a hash and found not to have it.
@@ -390,6 +353,13 @@ impl Store {
     }
 }
 
+/// Whether a file has this hash.
+fn is(path: &Path, sha256: &Hash) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    Ok(hash_file(&file, size)? == *sha256)
+}
+
 fn identity(meta: &fs::Metadata) -> (u64, i64, i64) {
     (meta.ino(), meta.ctime(), meta.ctime_nsec())
 }
@@ -493,7 +463,8 @@ mod tests {
         assert_eq!(inode("a/pool/x/1.deb"), inode("c/d/alias"));
         let held = store.get("a/pool/x/1.deb").unwrap().unwrap();
         assert_eq!((held.size, held.modified), (3, 0));
-        assert_eq!(store.hash(&held).unwrap(), hash);
+        assert_eq!(hash_file(&held.file, held.size).unwrap(), hash);
+        assert_eq!(store.hashes().get(&held.identity.0), Some(&hash));
         assert_eq!(fs::read_dir(store.inside("parts")).unwrap().count(), 0);
         // Other content under the same name takes its place.
         assert_ne!(put(&store, "a/pool/x/1.deb", b"two"), hash);

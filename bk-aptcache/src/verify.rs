@@ -1,6 +1,7 @@
 //! `bk-aptcache verify`
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use bk::record::Record;
 use bk::{Result, Session, Status};
@@ -57,11 +58,12 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let mut keys = Vec::new();
     store.walk("", &|_| true, &mut |key, _| keys.push(key.to_owned()));
     keys.sort();
+    let hashes = store.hashes();
     let progress = session.console.progress("verifying", keys.len() as u64);
     let mut wrong = 0;
     for key in keys {
         progress.step(&key);
-        let Some(found) = check(&store, &marks, &key) else { continue };
+        let Some(found) = check(&store, (&marks, &hashes), &key) else { continue };
         wrong += 1;
         if !args.dry_run {
             store.disown(&found.0);
@@ -74,13 +76,17 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
 }
 
 /// What a file should be and what it is, if these differ.
-fn check(store: &Store, marks: &Marks, key: &str) -> Option<(Hash, Option<Hash>)> {
+fn check(
+    store: &Store,
+    (marks, hashes): (&Marks, &HashMap<u64, Hash>),
+    key: &str,
+) -> Option<(Hash, Option<Hash>)> {
     let held = store.get(key).ok()??;
     let named = by_hash(key).filter(|(_, algorithm, _)| *algorithm == "SHA256");
     let mut expected: Vec<Hash> = marks.expected(key).iter().map(|e| e.sha256).collect();
     expected.extend(named.and_then(|(.., hash)| parse_hash(hash)));
     if expected.is_empty() {
-        expected.extend(held.sha256);
+        expected.extend(hashes.get(&held.identity.0));
     }
     let first = *expected.first()?;
     match hash_file(&held.file, held.size) {

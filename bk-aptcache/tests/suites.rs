@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Archive, Suite, World, exists, noise, read_answer, serve};
+use common::{Archive, Suite, World, noise, read_answer, serve};
 
 /// Longer than an archive is believed.
 const ASKED: Duration = Duration::from_millis(2100);
@@ -285,96 +285,4 @@ fn signatures_are_checked_where_the_keys_are_known() {
     gpg(&["--version"]).ok();
     let mut kill = std::process::Command::new("gpgconf");
     kill.arg("--homedir").arg(&home).args(["--kill", "all"]).status().unwrap();
-}
-
-#[test]
-fn a_broken_disk_hides_nothing_from_clients() {
-    let world = World::new();
-    let archive = Archive::new();
-    let suite = suite(1);
-    suite.publish(&archive, "");
-    let bytes = noise(3 << 20, 9);
-    archive.put("pool/big.deb", bytes.clone());
-    // A file system of 2 MiB, in a mount namespace of the server alone.
-    let script = "mount -t tmpfs -o size=2m tmpfs cache && exec \"$@\"";
-    let start = |script: &str| {
-        std::fs::create_dir_all(world.path("cache")).unwrap();
-        let mut command = std::process::Command::new("unshare");
-        command.args(["-m", "bash", "-c", script, "bash", env!("CARGO_BIN_EXE_bk-aptcache")]);
-        command.args(["serve", "--cache", "cache", "--listen", "127.0.0.1:0", "--upstream"]);
-        command.arg(format!("x={}", archive.url("")));
-        command.current_dir(world.path("")).env("BK_ROOT", world.path("root"));
-        common::Server::start(&mut command)
-    };
-    let server = start(script);
-    for _ in 0..2 {
-        server.gives("/x/dists/stable/InRelease", suite.in_release().as_bytes());
-        server.gives(&format!("/x/{}", Suite::INDEX), &suite.index());
-        // Larger than the whole disk: passed through.
-        server.gives("/x/pool/big.deb", &bytes);
-        for i in 0..6 {
-            // More than fits: what was used longest ago makes room.
-            let bytes = noise(500_000, i);
-            archive.put(&format!("pool/p{i}.deb"), bytes.clone());
-            server.gives(&format!("/x/pool/p{i}.deb"), &bytes);
-        }
-    }
-    drop(server);
-    // No file may be made at all.
-    let script = "mount -t tmpfs -o size=2m tmpfs cache && mkdir -p cache/.bk/{parts,sha256,tables} && \
-                  touch cache/CACHEDIR.TAG && mount -o remount,ro cache && exec \"$@\"";
-    let server = start(script);
-    server.gives("/x/dists/stable/InRelease", suite.in_release().as_bytes());
-    server.gives(&format!("/x/{}", Suite::INDEX), &suite.index());
-    server.gives("/x/pool/big.deb", &bytes);
-    drop(server);
-    // No inode is left.
-    let script = "mount -t tmpfs -o nr_inodes=12 tmpfs cache && exec \"$@\"";
-    let server = start(script);
-    for i in 0..6 {
-        server.gives(&format!("/x/pool/p{i}.deb"), &noise(500_000, i));
-    }
-}
-
-#[test]
-fn kill_at_any_moment_leaves_nothing_wrong() {
-    let world = World::new();
-    let archive = Archive::new();
-    let packages: Vec<(String, Vec<u8>)> =
-        (0..40_u64).map(|i| (format!("p{i}"), noise(30_000 + 40_000 * i as usize, i))).collect();
-    let suite = Suite::new(packages);
-    suite.publish(&archive, "");
-    let upstream = format!("x={}", archive.url(""));
-    for round in 0..20_u64 {
-        let server = world.serve(&[&upstream], &[]);
-        let address = server.address.clone();
-        let paths: Vec<String> = ["dists/stable/InRelease".to_owned(), Suite::INDEX.to_owned()]
-            .into_iter()
-            .chain((0..40).map(|i| Suite::path(&format!("p{}", (i + round) % 40))))
-            .collect();
-        let client = std::thread::spawn(move || {
-            for path in paths {
-                let Ok(mut stream) = std::net::TcpStream::connect(&address) else { return };
-                let request =
-                    format!("GET /x/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-                drop(stream.write_all(request.as_bytes()));
-                read_answer(&mut BufReader::new(stream), "GET");
-            }
-        });
-        std::thread::sleep(Duration::from_millis(10 + 17 * round));
-        server.kill();
-        client.join().unwrap();
-        // What is in the tree under its final name is what the archive has.
-        for (name, bytes) in &suite.packages {
-            let path = world.cache(&format!("x/{}", Suite::path(name)));
-            if exists(&path) {
-                assert!(std::fs::read(&path).unwrap() == *bytes, "{name} after round {round}");
-            }
-        }
-    }
-    archive.heals();
-    let server = world.serve(&[&upstream], &[]);
-    for (name, bytes) in &suite.packages {
-        server.gives(&format!("/x/{}", Suite::path(name)), bytes);
-    }
 }

@@ -4,6 +4,7 @@ mod aptcache;
 mod deb;
 mod measure;
 mod repo;
+mod server;
 
 use std::process::Command;
 

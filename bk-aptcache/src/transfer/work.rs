@@ -17,7 +17,7 @@ use super::bag::{Bag, is_full};
 use super::{Failure, Fetcher, Head, Order, Phase, Progress, date, lock};
 use crate::client::{Client, Fault};
 use crate::entry::Entry;
-use crate::store::{Hash, Part, hash_into};
+use crate::store::{Hash, Held, Part, hash_into};
 use crate::upstream::Mirror;
 
 /// So much of a file is held back until its hash is known to be right.
@@ -108,12 +108,12 @@ impl<'a> Work<'a> {
     pub async fn run(&mut self) -> Result<Phase, Failure> {
         if let [expected, ..] = &self.order.expected[..]
             && self.order.keep
-            && self.fetcher.store.adopt(&self.order.key, &expected.sha256).unwrap_or(false)
-            && let Ok(Some(held)) = self.fetcher.store.get(&self.order.key)
+            && let Some(held) = self.adopt(expected.sha256).await
         {
             self.size = held.size;
             let modified = held.modified;
-            let entry = self.fetcher.entries.keep(&self.order.key, held, true);
+            let hash = Some(expected.sha256);
+            let entry = self.fetcher.entries.keep(&self.order.key, held, hash, true);
             self.show(Head { size: Some(self.size), modified });
             return Ok(Phase::Done(Some(entry)));
         }
@@ -199,6 +199,16 @@ impl<'a> Work<'a> {
             failure = Some(next);
         }
         Err(failure.unwrap_or_else(|| Failure::new(StatusCode::BAD_GATEWAY, "no mirror has it")))
+    }
+
+    /// The file, if it is here under another name.
+    async fn adopt(&self, hash: Hash) -> Option<Held> {
+        let (store, key) = (self.fetcher.store.clone(), self.order.key.clone());
+        let adopt = move || match store.adopt(&key, &hash) {
+            Ok(true) => store.get(&key).ok().flatten(),
+            _ => None,
+        };
+        tokio::task::spawn_blocking(adopt).await.ok().flatten()
     }
 
     /// Opens the part, and takes up what an earlier run left of it.
@@ -478,7 +488,9 @@ impl<'a> Work<'a> {
         }
         let held = done.and_then(|()| store.get(&self.order.key));
         match held {
-            Ok(Some(held)) => Some(self.fetcher.entries.keep(&self.order.key, held, true)),
+            Ok(Some(held)) => {
+                Some(self.fetcher.entries.keep(&self.order.key, held, Some(*hash), true))
+            }
             Ok(None) => None,
             Err(e) => {
                 let key = &self.order.key;
