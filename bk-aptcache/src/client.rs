@@ -30,8 +30,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// mirror on the other side of the world takes as long as that).
 const NEXT: Duration = Duration::from_millis(500);
 
-/// An archive has this long to start answering.
-const ANSWER: Duration = Duration::from_secs(30);
+/// An archive has this long to start answering; with a stall before it this is less than what apt
+/// waits for, see [`crate::transfer`].
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// More redirections than this are a loop.
 const REDIRECTS: usize = 5;

@@ -181,7 +181,8 @@ impl Paragraph {
 /// Whether a path is one of an index that lists packages or sources, and of what: the path without
 /// its compression.
 pub fn stem(path: &str) -> Option<&str> {
-    let stem = [".gz", ".xz", ".zst"].iter().find_map(|s| path.strip_suffix(s)).unwrap_or(path);
+    let compressed = [".gz", ".xz", ".zst", ".bz2", ".lzma"];
+    let stem = compressed.iter().find_map(|s| path.strip_suffix(s)).unwrap_or(path);
     let name = stem.rsplit('/').next().unwrap_or(stem);
     matches!(name, "Packages" | "Sources").then_some(stem)
 }
@@ -222,6 +223,26 @@ mod tests {
         assert_eq!(size("pool/s/x"), None);
         assert_eq!(size("etc/passwd"), None);
         assert_eq!(table.find("pool/s/s.dsc").unwrap().unwrap().sha256, parse_hash(HASH).unwrap());
+    }
+
+    #[test]
+    fn every_compression_of_an_index_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("Packages");
+        let text = format!("Package: p\nFilename: pool/p.deb\nSize: 7\nSHA256: {HASH}\n");
+        bk::file::write(&path, text).unwrap();
+        for (program, ending) in
+            [("gzip", ".gz"), ("xz", ".xz"), ("zstd", ".zst"), ("bzip2", ".bz2"), ("lzma", ".lzma")]
+        {
+            let packed = std::process::Command::new(program).arg("-c").arg(&path).output().unwrap();
+            assert!(packed.status.success(), "{program}");
+            let mut found = Vec::new();
+            entries(&index(&packed.stdout), &mut |file, e| found.push((file.to_owned(), e.size)))
+                .unwrap();
+            assert_eq!(found, [("pool/p.deb".to_owned(), Some(7))], "{program}");
+            let name = format!("main/binary-amd64/Packages{ending}");
+            assert_eq!(stem(&name), Some("main/binary-amd64/Packages"));
+        }
     }
 
     #[test]

@@ -71,6 +71,26 @@ fn a_transfer_that_breaks_goes_on_within_the_same_answer() {
 }
 
 #[test]
+fn a_transfer_that_stalls_goes_on_and_none_waits_for_ever() {
+    let world = World::new();
+    let archive = Archive::new();
+    let (server, bytes) = known(&world, &archive, &[]);
+    // One stops after a third, another before its head.
+    let part = bytes.clone();
+    let stalls = AtomicUsize::new(0);
+    sometimes(&archive, 2, move |stream| {
+        if stalls.fetch_add(1, Ordering::SeqCst) == 0 {
+            stream.write_all(head(part.len()).as_bytes()).unwrap();
+            stream.write_all(&part[..1 << 20]).unwrap();
+        }
+        std::thread::sleep(Duration::from_secs(90));
+        Then::Close
+    });
+    server.gives(&format!("/x/{DEB}"), &bytes);
+    assert_eq!(archive.count(DEB), 3);
+}
+
+#[test]
 fn what_is_cut_and_never_heals_is_an_error_and_is_not_kept() {
     for known_hash in [true, false] {
         for how in ["length", "chunked", "close"] {

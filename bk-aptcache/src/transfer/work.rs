@@ -27,8 +27,12 @@ const TAIL: u64 = 64 << 10;
 /// never hears of.
 const SMALL: u64 = 256 << 10;
 
-/// An archive that sends nothing for so long has stopped.
-const STALL: Duration = Duration::from_secs(30);
+/// An archive that sends nothing for so long has stopped. apt gives up after 30 s
+/// (`Acquire::http::Timeout`): by then another mirror, or another connection, should have answered.
+const STALL: Duration = Duration::from_secs(10);
+
+/// A mirror that restarts is back after some of these.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a transfer that broke goes on, whatever came of it.
 const TRIES: usize = 6;
@@ -161,6 +165,11 @@ impl<'a> Work<'a> {
                     // All files of a mirror that does not answer are out of reach.
                     let same = |(m, _): &&(&Mirror, &String)| std::ptr::eq(*m, *mirror);
                     at += places[at..].iter().take_while(same).count();
+                    if at == places.len() && self.size > 0 {
+                        // A client waits for the rest.
+                        tokio::time::sleep(PAUSE).await;
+                        at = 0;
+                    }
                     Failure::new(StatusCode::BAD_GATEWAY, message)
                 }
                 Stop::Broken(message) => {

@@ -142,7 +142,10 @@ impl<W: Write> Write for Encoder<W> {
     }
 }
 
-/// Decompresses what its first bytes say it is: gzip, xz, zstd, or nothing known.
+/// What lzma(1) -9 needs to decompress, and some (KiB).
+const LZMA: u32 = 100 << 10;
+
+/// Decompresses what its first bytes say it is: gzip, xz, zstd, bzip2, lzma, or nothing known.
 pub fn decode<'a>(mut reader: impl io::BufRead + 'a) -> io::Result<Box<dyn io::Read + 'a>> {
     let start = reader.fill_buf()?;
     Ok(if start.starts_with(&[0x1f, 0x8b]) {
@@ -151,6 +154,10 @@ pub fn decode<'a>(mut reader: impl io::BufRead + 'a) -> io::Result<Box<dyn io::R
         Box::new(lzma_rust2::XzReader::new(reader, true))
     } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         Box::new(zstd::Decoder::with_buffer(reader)?)
+    } else if start.starts_with(b"BZh") {
+        Box::new(bzip2::bufread::MultiBzDecoder::new(reader))
+    } else if start.starts_with(&[0x5d, 0, 0]) {
+        Box::new(lzma_rust2::LzmaReader::new_mem_limit(reader, LZMA, None)?)
     } else {
         Box::new(reader)
     })
