@@ -4,12 +4,11 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use bk::Console;
-use common::{done, said, tool};
+use common::{Server, done, said, tool};
 use xtask::machine::Machine;
 
 /// Small packages, most of which need nothing else.
@@ -66,36 +65,10 @@ const PACKAGES: [&str; 50] = [
     "pigz",
 ];
 
-struct Cache {
-    child: Child,
-    port: u16,
-}
-
-impl Cache {
-    fn start(dir: &Path, upstream: &str) -> Self {
-        let mut command = tool("bk-aptcache", dir);
-        command.args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--cache",
-            "cache",
-            "--upstream",
-            upstream,
-        ]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().trim_end_matches('/').rsplit(':').next().unwrap().parse().unwrap();
-        Cache { child, port }
-    }
-}
-
-impl Drop for Cache {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// A cache in front of one archive.
+fn cache(dir: &Path, upstream: &str) -> Server {
+    let words = ["serve", "--listen", "127.0.0.1:0", "--cache", "cache", "--upstream", upstream];
+    Server::start(tool("bk-aptcache", dir).args(words))
 }
 
 /// The archive of this system's Debian, and its suite.
@@ -138,8 +111,8 @@ fn apt_gets_everything_by_every_way() {
     let dir = tempfile::tempdir().unwrap();
     let (uri, suite) = archive();
     let upstream = format!("debian={uri}");
-    let cache = Cache::start(dir.path(), &upstream);
-    let port = cache.port;
+    let server = cache(dir.path(), &upstream);
+    let port = server.port;
     let mapped = format!("http://127.0.0.1:{port}/debian");
 
     // A whole Debian through it, cold, by mmdebstrap.
@@ -174,9 +147,9 @@ fn apt_gets_everything_by_every_way() {
     assert!(done(&mut plan).starts_with("python3-six "));
 
     // The archive is gone: the cache goes on with what it has, also after a restart.
-    drop(cache);
-    let cache = Cache::start(dir.path(), "debian=http://127.0.0.1:1");
-    let mapped = format!("http://127.0.0.1:{}/debian", cache.port);
+    drop(server);
+    let server = cache(dir.path(), "debian=http://127.0.0.1:1");
+    let mapped = format!("http://127.0.0.1:{}/debian", server.port);
     install(&machine, &format!("deb {mapped} {suite} main\n"), None, "without the archive");
 
     // Every file in the tree is what the indexes say; import finds them all again.
