@@ -19,21 +19,16 @@ const LOOK: usize = 1 << 16;
 pub fn field(metadata: &Metadata) -> String {
     let mut value = synopsis(metadata);
     let mut paragraphs = long(metadata);
-    let same = |a: &str, b: &str| {
-        let plain = |t: &str| t.trim_end_matches('.').to_lowercase();
-        plain(a) == plain(b)
-    };
-    if let Some(first) = paragraphs.first()
-        && same(first, &value)
-    {
+    if paragraphs.first().is_some_and(|first| is_same(first, &value)) {
         paragraphs.remove(0);
     }
     let (name, version) = (clean(&metadata.name), clean(&metadata.version));
     let own = format!("This package has the Python 3 distribution {name}, version {version}.");
-    // The first line must not be a list's (Policy 5.6.13).
-    let at =
-        if paragraphs.first().is_some_and(|p| p.starts_with("* ")) { 0 } else { paragraphs.len() };
-    paragraphs.insert(at, own);
+    // The first line must neither be a list's (Policy 5.6.13) nor the synopsis again (3.4.1).
+    let unfit = paragraphs.first().is_some_and(|first| {
+        first.starts_with("* ") || wrap(first, WIDTH).first().is_some_and(|l| is_same(l, &value))
+    });
+    paragraphs.insert(if unfit { 0 } else { paragraphs.len() }, own);
     let mut after_item = None;
     for paragraph in &paragraphs {
         // Lines that start with two spaces are shown as they are: lists (Policy 5.6.13).
@@ -72,10 +67,21 @@ pub fn synopsis(metadata: &Metadata) -> String {
             _ => cut(&text, SYNOPSIS),
         };
     }
-    match text.is_empty() {
-        true => format!("Python distribution {name}"),
-        false => text,
+    if text.contains(' ') {
+        return text;
     }
+    // A word alone tells nobody what it is (lintian's description-too-short).
+    let more = format!("{text} (Python 3)");
+    match text.is_empty() || is_same(&text, &name) || more.chars().count() > SYNOPSIS {
+        true => format!("Python distribution {name}"),
+        false => more,
+    }
+}
+
+/// Whether two texts have the same letters and digits.
+fn is_same(a: &str, b: &str) -> bool {
+    let plain = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "");
+    plain(a) == plain(b)
 }
 
 /// Policy 3.4.1: no article in front.
@@ -435,9 +441,10 @@ mod tests {
     fn a_synopsis_has_no_article_stop_or_name() {
         for (summary, expected) in [
             ("A simple framework.", "simple framework"),
-            ("Flask - the framework", "framework"),
-            ("flask: small", "small"),
-            ("Flask is a framework", "framework"),
+            ("Flask - the web framework", "web framework"),
+            ("flask: small", "small (Python 3)"),
+            ("Flask is a framework", "framework (Python 3)"),
+            ("flask", "Python distribution Flask"),
             ("<b>fast</b> \u{1f680}\tweb", "fast web"),
             ("", "Python distribution Flask"),
             ("Aged like wine", "Aged like wine"),
@@ -457,7 +464,7 @@ mod tests {
         let field = field(&metadata("Framework", "text/markdown", text));
         assert_eq!(
             field,
-            "Framework\n Flask is a lightweight WSGI web framework. It is good.\n .\n  * one item of it\n  \
+            "Framework (Python 3)\n Flask is a lightweight WSGI web framework. It is good.\n .\n  * one item of it\n  \
              * two items of it\n .\n This package has the Python 3 distribution Flask, version 1.0."
         );
     }
@@ -470,9 +477,27 @@ mod tests {
         let field = field(&metadata("Framework", "text/x-rst", text));
         assert_eq!(
             field,
-            "Framework\n Flask is a light framework for the web, see WSGI.\n .\n \
+            "Framework (Python 3)\n Flask is a light framework for the web, see WSGI.\n .\n \
              A short example of it is\n .\n This package has the Python 3 distribution Flask, version 1.0."
         );
+    }
+
+    #[test]
+    fn the_long_text_does_not_begin_with_the_synopsis() {
+        let own = "This package has the Python 3 distribution Flask, version 1.0.";
+        for (text, expected) in [
+            ("Small, fast web-framework!", format!("small fast web framework\n {own}")),
+            (
+                "* small, fast web framework for all\n\nIt is so small that nobody has seen it.",
+                format!(
+                    "small fast web framework\n {own}\n .\n  * small, fast web framework for all\n .\n It is so \
+                     small that nobody has seen it."
+                ),
+            ),
+        ] {
+            let field = field(&metadata("A small fast web framework", "text/markdown", text));
+            assert_eq!(field, expected);
+        }
     }
 
     proptest! {
