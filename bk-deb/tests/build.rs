@@ -70,6 +70,26 @@ fn a_dry_run_writes_nothing() {
     assert!(house.debs().is_empty());
 }
 
+/// What converters spend their time on: a Python, tar, ar or dpkg-deb for each package.
+#[test]
+fn wheels_are_built_without_another_process() {
+    let house = House::new();
+    house.wheel("app", "1.0", &["lib"]);
+    house.wheel("lib", "2.0", &[]);
+    let build = house.build(&["app"]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=execve", "-e", "signal=none", "-o", "trace"]);
+    strace.current_dir(house.dir.path()).arg(build.get_program()).args(build.get_args());
+    let output = strace.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(house.debs().len(), 2);
+    let trace = fs::read_to_string(house.path("trace")).unwrap();
+    // gpgv is what checks the suite's signature.
+    let program = |line: &&str| line.contains("execve(") && !line.contains("/gpgv\"");
+    let started: Vec<&str> = trace.lines().filter(program).collect();
+    assert!(started.len() == 1 && started[0].contains("bk-deb"), "{started:#?}");
+}
+
 #[test]
 fn folders_sdists_files_and_lists_are_built() {
     let house = House::new();
