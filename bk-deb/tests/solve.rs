@@ -136,6 +136,30 @@ fn index(cache: &Path) -> String {
     configured.unwrap_or_else(|| config::default_index(cache, &Console::silent()).unwrap())
 }
 
+/// Small and large, with extras, with native wheels only, with much to go back on.
+const TREES: &[&str] = &[
+    "flask",
+    "requests[socks]",
+    "cryptography",
+    "sphinx",
+    "pandas",
+    "notebook",
+    "django",
+    "pydantic",
+    "jupyterlab",
+    "scikit-learn",
+    "matplotlib",
+    "PyYAML+Paste+simplejson",
+    "grpcio",
+    "sqlalchemy[asyncio]",
+    "celery",
+    "boto3",
+    "fastapi[standard]",
+    "poetry",
+    "httpx[http2,socks]",
+    "dask[complete]",
+];
+
 #[test]
 fn real_trees_are_pinned_as_uv_pins_them() {
     let dir = tempfile::tempdir().unwrap();
@@ -143,7 +167,7 @@ fn real_trees_are_pinned_as_uv_pins_them() {
     let named = std::env::var("BK_TEST_TREES").ok();
     let trees: Vec<&str> = match &named {
         Some(named) => named.split(' ').collect(),
-        None => vec!["flask", "requests[socks]", "cryptography", "sphinx", "pandas", "notebook"],
+        None => TREES.to_vec(),
     };
     let mut differ = Vec::new();
     for tree in trees {
