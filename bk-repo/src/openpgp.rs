@@ -5,13 +5,15 @@
 
 pub mod passphrase;
 pub mod ring;
+mod validity;
 
 use std::io::Read;
 
 use bk::{Error, Result, Status};
 use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, Deserializable, DetachedSignature, KeyType,
-    SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder,
+    SecretKeyParamsBuilder, SignedPublicKey, SignedPublicSubKey, SignedSecretKey,
+    SubkeyParamsBuilder,
 };
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
@@ -147,7 +149,7 @@ impl SecretKey {
 
     /// Until when it is good, in seconds since 1970; `None` for ever.
     pub fn expires(&self) -> Option<i64> {
-        expires(&self.key.primary_key, &self.key.details)
+        validity::expires(&self.key.primary_key, &self.key.details)
     }
 
     /// Says at `now` that it is good until `expires`, both in seconds since 1970; `None` for ever.
@@ -270,17 +272,6 @@ fn is_armored(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"-----BEGIN")
 }
 
-/// Until when a key is good: what its latest signature over itself says.
-fn expires(key: &impl KeyDetails, details: &pgp::composed::SignedKeyDetails) -> Option<i64> {
-    let all = details.users.iter().flat_map(|user| &user.signatures);
-    let valid = all.max_by_key(|signature| signature.created())?.key_expiration_time()?;
-    match valid.as_secs() {
-        // RFC 9580, 5.2.3.13: 0 is never.
-        0 => None,
-        seconds => Some(i64::from(key.created_at().as_secs()) + i64::from(seconds)),
-    }
-}
-
 /// Signs a Release file with every key. The same bytes, keys and date give the same signatures; a
 /// date before a key was made becomes that time.
 /// The text must end with a newline.
@@ -360,7 +351,7 @@ impl PublicKey {
 
     /// Until when it is good, in seconds since 1970; `None` for ever.
     pub fn expires(&self) -> Option<i64> {
-        expires(&self.key.primary_key, &self.key.details)
+        validity::expires(&self.key.primary_key, &self.key.details)
     }
 
     /// The key, armored.
@@ -375,15 +366,27 @@ impl PublicKey {
     }
 
     fn verifies(&self, verify: impl Fn(&dyn Verify) -> bool) -> bool {
-        let signing = |signatures: &[Signature]| {
-            signatures.last().is_some_and(|signature| signature.key_flags().sign())
-        };
-        verify(&Verifier(&self.key.primary_key))
-            || self
-                .key
-                .public_subkeys
-                .iter()
-                .any(|sub| signing(&sub.signatures) && verify(&Verifier(&sub.key)))
+        let now = jiff::Timestamp::now().as_second();
+        let by_sub =
+            |sub: &SignedPublicSubKey| validity::may_sign(sub, now) && verify(&Verifier(&sub.key));
+        verify(&Verifier(&self.key.primary_key)) || self.key.public_subkeys.iter().any(by_sub)
+    }
+}
+
+/// Of keys that signed something, those that are to be believed today; an error if there are only others.
+fn believed<'a>(keys: impl Iterator<Item = &'a PublicKey>) -> Result<Vec<&'a PublicKey>> {
+    let now = jiff::Timestamp::now().as_second();
+    let (mut good, mut faults) = (Vec::new(), Vec::new());
+    for key in keys {
+        match validity::fault(&key.key, now) {
+            None => good.push(key),
+            Some(fault) => faults.push(format!("the key {} {fault}", key.fingerprint())),
+        }
+    }
+    match faults.pop() {
+        Some(fault) if good.is_empty() => Err(Error::new(fault)
+            .hint("sign with a key that is good, or put its renewed public key into the keyring")),
+        _ => Ok(good),
     }
 }
 
@@ -435,19 +438,20 @@ pub fn verify_cleartext(message: &str, keys: &[PublicKey]) -> Result<String> {
     Ok(message.signed_text().replace("\r\n", "\n") + "\n")
 }
 
-/// The text of a file signed in the clear and which of `keys` signed it, if one did.
+/// The text of a file signed in the clear and which of `keys` signed it, if one did. A signature by
+/// keys that have expired or were revoked is an error.
 pub fn signed_by<'a>(
     message: &str,
     keys: impl IntoIterator<Item = &'a PublicKey>,
 ) -> Result<(String, Vec<&'a PublicKey>)> {
     let (parsed, _) =
         CleartextSignedMessage::from_string(message).map_err(failed("not a signed text"))?;
-    let good: Vec<&PublicKey> =
-        keys.into_iter().filter(|key| key.verifies(|part| part.cleartext(&parsed))).collect();
+    let signers = keys.into_iter().filter(|key| key.verifies(|part| part.cleartext(&parsed)));
+    let good = believed(signers)?;
     Ok((parsed.signed_text().replace("\r\n", "\n") + "\n", good))
 }
 
-/// Whether one of `keys` signed `data`.
+/// Whether one of `keys` signed `data`. A signature by keys that have expired or were revoked is an error.
 pub fn verified_by(signature: &str, data: &[u8], keys: &[PublicKey]) -> Result<bool> {
     let (signatures, _) =
         DetachedSignature::from_string_many(signature).map_err(failed("not a signature"))?;
@@ -455,7 +459,7 @@ pub fn verified_by(signature: &str, data: &[u8], keys: &[PublicKey]) -> Result<b
         signatures.collect::<Result<_, _>>().map_err(failed("not a signature"))?;
     let good =
         |key: &PublicKey| signatures.iter().any(|s| key.verifies(|part| part.detached(s, data)));
-    Ok(keys.iter().any(good))
+    Ok(!believed(keys.iter().filter(|key| good(key)))?.is_empty())
 }
 
 /// Reads all public keys of a keyring, armored or binary. Those whose own signatures are not good
@@ -467,6 +471,7 @@ pub fn read_ring(bytes: &[u8]) -> Result<Vec<PublicKey>> {
     };
     let keys = keys.map_err(failed("not a keyring"))?;
     let mut good: Vec<SignedPublicKey> = keys;
+    good.iter_mut().for_each(validity::keep_own);
     good.retain(|key| key.verify_bindings().is_ok());
     match good.is_empty() {
         true => Err(Error::new("no key in it has good signatures of its own")),

@@ -72,6 +72,41 @@ fn done_with_gpg(world: &World) {
     run(&world.path(""), "gpgconf", &["--homedir", "gnupg", "--kill", "all"]);
 }
 
+/// A key that was good for a day in 2020, and what it signs as if that were today.
+fn expired(world: &World, name: &str, file: &str) -> String {
+    let user = format!("{name} <{name}@example.com>");
+    let then = ["--faked-system-time", "20200101T000000!"];
+    let new = ["--passphrase", "", "--quick-gen-key", &user, "ed25519", "sign", "1d"];
+    gpg(world, &[&then[..], &new].concat());
+    let signing = ["-u", &user, "--output", "signed", "--clearsign", file];
+    gpg(world, &[&then[..], &signing].concat());
+    fs::rename(world.path("signed"), world.path(file)).unwrap();
+    let public = format!("{name}.asc");
+    gpg(world, &["--armor", "--output", &public, "--export", &user]);
+    public
+}
+
+/// The fingerprint of a primary key.
+fn primary(world: &World, name: &str) -> String {
+    let user = format!("{name}@example.com");
+    let listing = gpg(world, &["--with-colons", "--list-keys", &user]);
+    let line = listing.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap();
+    line.trim_end_matches(':').to_owned()
+}
+
+/// Revokes a key with what gpg laid by for that when it was made; returns its public key's file.
+fn revoked(world: &World, name: &str) -> String {
+    let user = format!("{name}@example.com");
+    let laid_by = format!("gnupg/openpgp-revocs.d/{}.rev", primary(world, name));
+    let text = fs::read_to_string(world.path(&laid_by)).unwrap();
+    // A colon guards against using it by mistake.
+    world.write("revoke", text.replace(":-----BEGIN", "-----BEGIN"));
+    gpg(world, &["--import", "revoke"]);
+    let public = format!("{name}-revoked.asc");
+    gpg(world, &["--armor", "--output", &public, "--export", &user]);
+    public
+}
+
 /// What curl is answered: status and text.
 fn curl(world: &World, url: &str, file: &str, token: Option<&str>) -> (u16, String) {
     let header = token.map(|token| format!("Authorization: Bearer {token}"));
@@ -94,6 +129,38 @@ fn dput(world: &World, server: &Server, changes: &str) -> Ran {
     command.args(["-U", "-c", "dput.cf", "test", changes]).current_dir(world.path(""));
     command.env("HOME", world.path("")).env_remove("http_proxy").env("no_proxy", "*");
     Ran::new(command.output().unwrap())
+}
+
+#[test]
+fn expired_and_revoked_keys_upload_nothing() {
+    let world = World::new();
+    world.bk(&["init", "repo", "--arch", "amd64"]).ok();
+    let a = world.deb("a", "1", "amd64", "");
+    let file = changes(&world, "a", "stable", &[&a]);
+    fs::copy(world.path(&file), world.path("keep")).unwrap();
+    key(&world, "ann");
+    let old = expired(&world, "old", &file);
+    let upload = |ring: &str, status: u16, says: &str| {
+        let server = Server::start(&world, &["repo", "--uploaders", ring]);
+        let url = format!("{}/upload/", server.url());
+        assert_eq!(curl(&world, &url, &a, None).0, 201);
+        let (code, text) = curl(&world, &url, &file, None);
+        assert_eq!(code, status, "{text}");
+        assert!(text.contains(says), "{text}");
+    };
+    upload(&old, 403, "expired at 2020-01-02T00:00:00Z");
+    fs::copy(world.path("keep"), world.path(&file)).unwrap();
+    sign(&world, "ann", &file);
+    // Her friends vouch for her: that must neither renew a key nor spoil it.
+    key(&world, "bob");
+    gpg(&world, &["--yes", "-u", "bob@example.com", "--quick-sign-key", &primary(&world, "ann")]);
+    gpg(&world, &["--armor", "--output", "vouched.asc", "--export", "ann@example.com"]);
+    let after = revoked(&world, "ann");
+    upload(&after, 403, "was revoked");
+    assert_eq!(world.bk(&["list", "repo"]).ok(), "");
+    upload("vouched.asc", 201, "");
+    assert_eq!(world.bk(&["list", "repo"]).ok(), "a_1_amd64\n");
+    done_with_gpg(&world);
 }
 
 #[test]
