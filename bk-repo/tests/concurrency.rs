@@ -19,7 +19,7 @@ fn sixteen_writers_lose_nothing() {
     let world = World::new();
     world.bk(&["init", "repo", "--arch", "amd64"]).ok();
     let debs: Vec<Vec<String>> = (0..16)
-        .map(|w| (0..10).map(|i| world.deb(&format!("p{w}-{i}"), "1", "amd64", "")).collect())
+        .map(|w| (0..50).map(|i| world.deb(&format!("p{w}-{i}"), "1", "amd64", "")).collect())
         .collect();
     std::thread::scope(|scope| {
         for debs in &debs {
@@ -78,7 +78,7 @@ fn matches(bytes: &[u8], (size, hash): (usize, &str)) -> bool {
 }
 
 #[test]
-fn readers_see_one_state_while_it_changes_two_hundred_times() {
+fn readers_see_one_state_while_it_changes_a_thousand_times() {
     let world = World::new();
     let debs = [world.deb("a", "1", "amd64", ""), world.deb("b", "1", "amd64", "")];
     world.bk(&["add", "repo", &debs[0]]).ok();
@@ -113,7 +113,7 @@ fn readers_see_one_state_while_it_changes_two_hundred_times() {
             }
         });
         let work = || {
-            for i in 0..200 {
+            for i in 0..1000 {
                 let action: &[&str] = match i % 2 {
                     0 => &["add", "repo", &debs[1]],
                     _ => &["remove", "repo", "b"],
