@@ -242,8 +242,20 @@ fn add_survives_a_failing_disk_at_every_write() {
 }
 
 #[test]
+fn remove_survives_a_full_and_a_failing_disk_at_every_write() {
+    survive(&REMOVE, "error=ENOSPC");
+    survive(&REMOVE, "error=EIO");
+}
+
+#[test]
 fn copy_survives_sigkill_at_every_write() {
     survive(&COPY, "signal=SIGKILL");
+}
+
+#[test]
+fn copy_survives_a_full_and_a_failing_disk_at_every_write() {
+    survive(&COPY, "error=ENOSPC");
+    survive(&COPY, "error=EIO");
 }
 
 /// Two packages that nothing needs any more, and all looks old.
@@ -276,7 +288,7 @@ fn gc_survives_sigkill_and_errors_at_every_write() {
     let apt = world.apt_file();
     let mut hit = 0;
     for (name, number) in calls {
-        for inject in ["signal=SIGKILL", "error=EIO"] {
+        for inject in ["signal=SIGKILL", "error=EIO", "error=ENOSPC"] {
             restore(&world);
             let option = format!("inject={name}:{inject}:when={number}");
             let ran = traced(&world, &["-e", &format!("trace={name}"), "-e", &option], &gc);
@@ -347,6 +359,20 @@ fn upload(world: &World, options: &[&str]) -> bool {
 
 #[test]
 fn an_upload_survives_sigkill_at_every_write() {
+    let (refused, published) = survive_upload("signal=SIGKILL");
+    assert!(refused > 20 && published > 0, "{refused} {published}");
+}
+
+#[test]
+fn an_upload_survives_a_full_and_a_failing_disk_at_every_write() {
+    for error in ["error=ENOSPC", "error=EIO"] {
+        let (refused, _) = survive_upload(error);
+        assert!(refused > 20, "{refused}");
+    }
+}
+
+/// How many uploads were refused, and how many of these were published all the same.
+fn survive_upload(inject: &str) -> (usize, usize) {
     let world = World::new();
     prepare(&world, &ADD);
     changes(&world, "c_1_amd64.deb");
@@ -369,19 +395,19 @@ fn an_upload_survives_sigkill_at_every_write() {
         let most = calls.entry(name).or_default();
         *most = (*most).max(count);
     }
-    let (mut killed, mut published) = (0, 0);
+    let (mut refused, mut published) = (0, 0);
     let apt = world.apt_file();
     for (name, most) in calls {
         // Opening libraries and configuration writes nothing.
         let step = if name == "openat" { 4 } else { 1 };
         for number in (1..=most).step_by(step) {
             restore(&world);
-            let option = format!("inject={name}:signal=SIGKILL:when={number}");
+            let option = format!("inject={name}:{inject}:when={number}");
             let taken = upload(&world, &["-e", &format!("trace={name}"), "-e", &option]);
             let state = listed(&world);
             let there = state.contains(&"c_1_amd64".to_owned());
             assert!(there || !taken, "acknowledged and lost after {option}");
-            killed += usize::from(!taken);
+            refused += usize::from(!taken);
             published += usize::from(there && !taken);
             // With a server that lives the same is tried again: it is done, or was done before.
             let again = upload(&world, &["-e", "trace=none"]);
@@ -393,5 +419,5 @@ fn an_upload_survives_sigkill_at_every_write() {
     }
     apt.update(&[]);
     assert_eq!(apt.versions("c"), ["1"]);
-    assert!(killed > 20 && published > 0, "{killed} {published}");
+    (refused, published)
 }
