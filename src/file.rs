@@ -262,6 +262,7 @@ mod tests {
         assert_eq!(error.exit_status(), Status::Temporary);
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         drop(held);
-        Lock::exclusive(&path, Duration::ZERO, &console).unwrap();
+        // A program that another test starts just now has the lock's descriptor until it is executed.
+        Lock::exclusive(&path, Duration::from_secs(10), &console).unwrap();
     }
 }
