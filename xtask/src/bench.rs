@@ -29,7 +29,10 @@ pub struct Args {
 /// Runs the cases and prints a table with ratios.
 pub fn run(args: &Args) -> Result<()> {
     install::apt(&["gcc", "libc6-dev"])?;
-    let programs = dist::build()?;
+    // A program takes minutes to build as it is shipped.
+    let group = args.name.as_deref().and_then(|name| name.split(' ').next());
+    let only = group.filter(|group| ["deb", "repo", "aptcache"].contains(group));
+    let programs = dist::build(only.map(|group| format!("bk-{group}")).as_deref())?;
     let dir = workspace::target()?.join("bench");
     bk::file::create_dir(&dir)?;
     let named = |name: &str| programs.iter().find(|program| program.ends_with(name));

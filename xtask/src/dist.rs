@@ -12,7 +12,7 @@ use crate::{install, man, process, workspace};
 pub fn run() -> Result<()> {
     install::apt(&["gcc", "libc6-dev", "gzip"])?;
     let target = workspace::target()?;
-    let programs = build()?;
+    let programs = build(None)?;
     man::completions()?;
 
     let tree = target.join("dist-tree");
@@ -50,20 +50,19 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Builds every program as it is shipped, and returns where they are.
-pub fn build() -> Result<Vec<PathBuf>> {
+/// Builds every program as it is shipped, or `only` one, and returns where they are.
+pub fn build(only: Option<&str>) -> Result<Vec<PathBuf>> {
     let mut cargo = process::cargo();
-    cargo.current_dir(workspace::root()).args([
-        "build",
-        "--workspace",
-        "--exclude=xtask",
-        "--bins",
-        "--locked",
-        "--profile=dist",
-    ]);
+    cargo.current_dir(workspace::root()).args(["build", "--bins", "--locked", "--profile=dist"]);
+    match only {
+        Some(name) => cargo.args(["--package", name]),
+        None => cargo.args(["--workspace", "--exclude=xtask"]),
+    };
     process::run(&mut cargo)?;
     let dir = workspace::target()?.join("dist");
-    Ok(workspace::programs(&workspace::metadata()?).iter().map(|name| dir.join(name)).collect())
+    let mut programs = workspace::programs(&workspace::metadata()?);
+    programs.retain(|name| only.is_none_or(|only| name == only));
+    Ok(programs.iter().map(|name| dir.join(name)).collect())
 }
 
 /// Copies a file into a folder with the permissions `mode`, and returns where it is.
