@@ -41,7 +41,7 @@ impl Server {
         let server = Server { name, child, url: format!("http://127.0.0.1:{port}{prefix}") };
         let start = Instant::now();
         while TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).is_err() {
-            if start.elapsed() > Duration::from_secs(20) {
+            if start.elapsed() > Duration::from_secs(5) {
                 return Err(Error::new(format!("'{name}' does not listen")));
             }
             std::thread::sleep(Duration::from_millis(50));
