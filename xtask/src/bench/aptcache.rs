@@ -208,7 +208,16 @@ fn cold(dir: &Path, server: &Server) -> Result<(f64, f64)> {
     let config = everything(dir, server)?;
     let (before, start) = (server.cpu(), Instant::now());
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--fail", "--parallel", "--parallel-max", "8", "--config"]).arg(config);
+    curl.args([
+        "--silent",
+        "--no-progress-meter",
+        "--fail",
+        "--parallel",
+        "--parallel-max",
+        "8",
+        "--config",
+    ])
+    .arg(config);
     process::stdout(&mut curl)?;
     Ok((start.elapsed().as_secs_f64(), server.cpu() - before))
 }
@@ -320,7 +329,7 @@ fn half_open(server: &Server) -> Result<String> {
 fn big(server: &Server) -> Result<f64> {
     let before = server.cpu();
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--fail", "--parallel", "--parallel-max", "4"]);
+    curl.args(["--silent", "--no-progress-meter", "--fail", "--parallel", "--parallel-max", "4"]);
     for _ in 0..8 {
         for i in 0..LARGE.0 {
             curl.args(["-o", "/dev/null"]).arg(format!("{}b{i}_1_all.deb", server.url));
