@@ -255,10 +255,13 @@ fn passes(dir: &Path, server: &Server) -> Result<()> {
 fn herds(dir: &Path, servers: &[Server]) -> Result<()> {
     for (clients, file) in [(100, "b0"), (1000, "b1")] {
         for server in servers.iter().skip(1).filter(|server| server.name != "approx") {
-            bk::file::write(&dir.join("slow.log"), "")?;
+            let fetched = || -> Result<usize> {
+                Ok(std::fs::read_to_string(dir.join("slow.log"))?.lines().count())
+            };
+            let before = fetched()?;
             let url = server.url.replace("/pool/", "/slow/");
             let mut times = herd(&format!("{url}{file}_1_all.deb"), clients)?;
-            let hits = std::fs::read_to_string(dir.join("slow.log"))?.lines().count();
+            let hits = fetched()? - before;
             times.sort_by(f64::total_cmp);
             println!(
                 "aptcache herd: {:<20} {clients:>5} clients: {hits} fetched; first byte after {:.0} ms (median), {:.0} (last)",
