@@ -2,7 +2,7 @@
 
 use pgp::composed::{SignedKeyDetails, SignedPublicKey, SignedPublicSubKey};
 use pgp::packet::{Signature, SignatureType};
-use pgp::types::{KeyDetails, SignedUser};
+use pgp::types::KeyDetails;
 
 /// Leaves out what others certify of a key: their keys are not at hand, so it can neither be checked nor
 /// say anything.
@@ -20,11 +20,9 @@ pub fn keep_own(key: &mut SignedPublicKey) {
 
 /// Until when a key is good, in seconds since 1970: what its latest signature over itself says.
 pub fn expires(key: &impl KeyDetails, details: &SignedKeyDetails) -> Option<i64> {
-    let of_user = |user: &SignedUser| user.signatures.clone();
-    let all: Vec<Signature> =
-        details.users.iter().flat_map(of_user).chain(details.direct_signatures.clone()).collect();
+    let of_users = details.users.iter().flat_map(|user| &user.signatures);
     let about = |signature: &&Signature| signature.typ() != Some(SignatureType::CertRevocation);
-    end(key, all.iter().filter(about))
+    end(key, of_users.chain(&details.direct_signatures).filter(about))
 }
 
 /// When the latest of some signatures lets a key end.

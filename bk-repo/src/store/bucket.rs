@@ -157,9 +157,6 @@ impl Bucket {
                 self.run_race(&name(race)).or_else(|_| self.run_race(&name(RACES + race)))?;
             wrong += usize::from(winners != 1);
         }
-        for race in 0..2 * RACES {
-            self.remove(&name(race))?;
-        }
         Ok(wrong)
     }
 
@@ -176,6 +173,7 @@ impl Bucket {
             }
             racers.join_all().await
         });
+        self.remove(name)?;
         let winners: Vec<bool> = winners.into_iter().collect::<Result<_>>()?;
         Ok(winners.iter().filter(|won| **won).count())
     }
