@@ -421,6 +421,7 @@ impl<'a> Conversion<'a> {
             return Ok(());
         }
 
+        self.overrides.start(path, &head);
         let script = script::has_shebang(&head);
         let mode = if runs && (script || role == Role::Command) { 0o755 } else { 0o644 };
         let mut new_size = size;

@@ -78,8 +78,8 @@ fn importlib_metadata_finds_the_files_with_their_hashes() {
         .env("PYTHONPATH", root.path().join(SITE))
         .output()
         .unwrap();
-    // METADATA, WHEEL, INSTALLER, the module, the script and the data.
-    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "6", "{run:?}");
+    // METADATA, WHEEL, INSTALLER, the module, the script with its manual page, and the data.
+    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "7", "{run:?}");
 }
 
 #[test]
@@ -260,6 +260,35 @@ fn lintian_has_nothing_to_say() {
     let options = Options { compression: Compression::Gzip(6), ..Options::default() };
     let built = build(&wheel, &package("a"), &options, dir.path()).unwrap();
     assert_eq!(lintian(&built.path), "");
+}
+
+#[test]
+fn lintian_warns_of_nothing_that_a_distribution_is_right_to_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "MIT License\n\nCopyright (c) 2020 Somebody\n";
+    let wheel = |name: &str, rest: &[u8]| {
+        let metadata = format!(
+            "Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\nSummary: A test of things.\n\
+             License-Expression: MIT\nLicense-File: LICENSE\n\
+             Project-URL: Homepage, https://example.com\n\n\
+             This distribution is here to see what lintian warns of.\n"
+        );
+        let wheel = Wheel::new(name, "1.0", "py3-none-any")
+            .dist_info("METADATA", metadata)
+            .dist_info("licenses/LICENSE", text)
+            .data("scripts/its-script", "#!python\nprint(1)\n")
+            .file("a/__init__.py", "def f():\n    pass\n")
+            .file("a/template/.gitignore", "*.o\n")
+            .file("a/fonts/DejaVuSans.ttf", "not really one")
+            .file("a/data/pickle.gz", rest)
+            .write(dir.path());
+        let options = Options { compression: Compression::Gzip(6), ..Options::default() };
+        lintian(&build(&wheel, &package(name), &options, dir.path()).unwrap().path)
+    };
+    assert_eq!(wheel("a", b"data of its own"), "");
+    // One that gzip began, and did not end.
+    let said = wheel("b", &[0x1f, 0x8b, 8, 0, 0]);
+    assert!(said.lines().count() == 1 && said.contains("broken-gz"), "{said}");
 }
 
 fn lintian(deb: &Path) -> String {

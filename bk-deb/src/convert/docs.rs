@@ -47,9 +47,10 @@ pub fn utc(seconds: u64) -> jiff::Zoned {
     time.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC)
 }
 
-/// A page of section 1 that says what a command is, and where to read more.
-pub fn manual(entry: &EntryPoint, metadata: &Metadata) -> String {
-    let name = roff(&entry.name);
+/// A page of section 1 that says what a command is, what it calls if it is an entry point, and where
+/// to read more.
+pub fn manual(command: &str, entry: Option<&EntryPoint>, metadata: &Metadata) -> String {
+    let name = roff(command);
     let title = name.to_uppercase();
     let distribution = roff(&clean(&metadata.name));
     let version = roff(&clean(&metadata.version));
@@ -57,13 +58,14 @@ pub fn manual(entry: &EntryPoint, metadata: &Metadata) -> String {
         ".TH \"{title}\" 1 \"\" \"{distribution} {version}\"\n\
          .SH NAME\n{name} \\- {}\n\
          .SH SYNOPSIS\n.B {name}\n.RI [ argument \" ...]\"\n\
-         .SH DESCRIPTION\n.B {name}\nis a command of the Python distribution {distribution}.\n\
-         It calls\n.I {}\nin the module\n.IR {} .\n.PP\n\
-         Most such commands list their options when called with\n.BR \\-\\-help .\n",
+         .SH DESCRIPTION\n.B {name}\nis a command of the Python distribution {distribution}.\n",
         roff(&synopsis(metadata)),
-        roff(&entry.attribute),
-        roff(&entry.module),
     );
+    if let Some(EntryPoint { attribute, module, .. }) = entry {
+        let (attribute, module) = (roff(attribute), roff(module));
+        page += &format!("It calls\n.I {attribute}\nin the module\n.IR {module} .\n");
+    }
+    page += ".PP\nMost such commands list their options when called with\n.BR \\-\\-help .\n";
     if let Some(url) = homepage(metadata) {
         page += &format!(".SH SEE ALSO\n{}\n", roff(url));
     }

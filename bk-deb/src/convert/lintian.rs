@@ -2,6 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Files that are for a version control system, unless a template of a project has them (lintian's
+/// data file vcs-control-files).
+const VCS: &[&str] =
+    &[".cvsignore", ".gitattributes", ".gitignore", ".gitmodules", ".hgignore", ".hgtags"];
+/// How the names of fonts end, where lintian looks for others of their names.
+const FONTS: &[&str] = &["eot", "otf", "pfb", "ttf", "woff", "woff2"];
+
 /// A package's overrides: by reason, the lines.
 #[derive(Debug, Default)]
 pub struct Overrides {
@@ -36,6 +43,21 @@ impl Overrides {
     /// A file of the distribution, by its path.
     pub fn look(&mut self, path: &str) {
         let Some(inside) = path.strip_prefix("usr/lib/python3/dist-packages/") else { return };
+        let (folder, name) = path.rsplit_once('/').unwrap_or_default();
+        if VCS.contains(&name) {
+            self.add(
+                "The distribution has this file, and all that it has is installed.",
+                format!("package-contains-vcs-control-file [{path}]"),
+            );
+        }
+        let font = name.trim_end_matches(".gz").rsplit_once('.');
+        if font.is_some_and(|(_, end)| FONTS.contains(&end.to_ascii_lowercase().as_str())) {
+            self.add(
+                "The distribution reads the fonts it was made with from its own folder, whatever others \
+                 of their names are elsewhere.",
+                format!("duplicate-font-file * [{folder}/*]"),
+            );
+        }
         let dot = |part: &str| part.starts_with('.');
         let Some(at) = inside.split('/').position(dot) else { return };
         if inside.split('/').count() == at + 1 {
@@ -48,6 +70,17 @@ impl Overrides {
                 "package-contains-python-dot-directory [usr/lib/python3/dist-packages/{folder}/*]"
             ),
         );
+    }
+
+    /// A file, by its path and how it starts.
+    pub fn start(&mut self, path: &str, head: &[u8]) {
+        // RFC 1952 2.3.1.
+        if path.ends_with(".gz") && !head.starts_with(&[0x1f, 0x8b]) {
+            self.add(
+                "It is not made by gzip, though it is named so: it is data of the distribution's own.",
+                format!("broken-gz [{path}]"),
+            );
+        }
     }
 
     /// A library that calls nothing of the C library.

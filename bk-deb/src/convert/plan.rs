@@ -88,6 +88,7 @@ impl Plan {
                 .push(format!("{compiled} compiled modules are left out; py3compile makes them"));
         }
         plan.commands(wheel, &[&exclude, &own_exclude])?;
+        plan.manuals(wheel)?;
         let commands = wheel.entry_points.iter().map(|entry| format!("usr/bin/{}", entry.name));
         excluded += commands.filter(|path| own_exclude.is_match(path)).count();
         if excluded == 0 && !package.exclude.is_empty() {
@@ -133,7 +134,7 @@ impl Plan {
         Ok(true)
     }
 
-    /// The scripts of entry points, and manual pages for those that have none.
+    /// The scripts of entry points.
     fn commands(&mut self, wheel: &Wheel, exclude: &[&GlobSet]) -> Result<()> {
         for entry in &wheel.entry_points {
             let path = format!("usr/bin/{}", entry.name);
@@ -147,9 +148,21 @@ impl Plan {
             }
             let text = script::entry_point(entry).into_bytes();
             self.add(Place { path, role: Role::Command, oddity: None }, Source::Text(text))?;
-            let pages = format!("usr/share/man/man1/{}.1", entry.name);
+        }
+        Ok(())
+    }
+
+    /// Manual pages for the commands that have none (Policy 12.1).
+    fn manuals(&mut self, wheel: &Wheel) -> Result<()> {
+        let commands = self.items.iter().filter(|(_, item)| item.role == Role::Command);
+        let names = commands.filter_map(|(path, _)| path.strip_prefix("usr/bin/"));
+        let names: Vec<String> =
+            names.filter(|name| !name.contains('/')).map(str::to_owned).collect();
+        for name in names {
+            let pages = format!("usr/share/man/man1/{name}.1");
             if !self.items.keys().any(|path| path.starts_with(&pages)) {
-                let page = docs::manual(entry, &wheel.metadata).into_bytes();
+                let entry = wheel.entry_points.iter().find(|entry| entry.name == name);
+                let page = docs::manual(&name, entry, &wheel.metadata).into_bytes();
                 let place = Place { path: pages, role: Role::Manual, oddity: None };
                 self.add(place, Source::Text(page))?;
             }
