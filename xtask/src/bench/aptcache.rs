@@ -52,9 +52,14 @@ pub fn run(dir: &Path, program: &Path, runs: usize) -> Result<()> {
             SMALL.0
         ),
     )?;
+    // Each round has a folder of its own, and all are removed at the end: ext4 spares the inodes that
+    // were deleted a moment ago, and to look for others costs whoever makes files next several times
+    // what making them does.
+    let caches = tempfile::tempdir_in(&dir)?;
+    let caches = caches.path();
     let mut found: Vec<(&str, Found)> = Vec::new();
-    for _ in 0..runs.max(1) {
-        let servers = servers(&dir, program)?;
+    for round in 0..runs.max(1) {
+        let servers = servers(&dir, &caches.join(round.to_string()), program)?;
         found.resize_with(servers.len(), Default::default);
         for (server, (name, found)) in servers.iter().zip(&mut found).skip(1) {
             *name = server.name;
@@ -71,7 +76,7 @@ pub fn run(dir: &Path, program: &Path, runs: usize) -> Result<()> {
         }
     }
     table(&found);
-    let servers = servers(&dir, program)?;
+    let servers = servers(&dir, &caches.join("last"), program)?;
     herds(&dir, &servers)?;
     for server in &servers {
         println!("aptcache half-open: {:<20} {}", server.name, half_open(server)?);
@@ -115,12 +120,12 @@ fn table(found: &[(&str, Found)]) {
     }
 }
 
-fn servers(dir: &Path, program: &Path) -> Result<Vec<Server>> {
+fn servers(dir: &Path, caches: &Path, program: &Path) -> Result<Vec<Server>> {
     let ports = [port()?, port()?, port()?, port()?, port()?];
     for folder in ["nginx-cache", "cache", "acng", "approx"] {
-        super::deb::fresh(&dir.join(folder))?;
+        bk::file::create_dir(&caches.join(folder))?;
     }
-    let d = dir.display();
+    let (d, c) = (dir.display(), caches.display());
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let common = format!(
         "{user} worker_processes 2; daemon off; error_log {d}/error;\nevents {{ worker_connections 4096; }}\n"
@@ -132,7 +137,7 @@ fn servers(dir: &Path, program: &Path) -> Result<Vec<Server>> {
         ports[0]
     );
     let proxy = format!(
-        "{common}pid {d}/proxy.pid;\nhttp {{ {http} proxy_cache_path {d}/nginx-cache keys_zone=z:20m; \
+        "{common}pid {d}/proxy.pid;\nhttp {{ {http} proxy_cache_path {c}/nginx-cache keys_zone=z:20m; \
          server {{ listen 127.0.0.1:{}; location / {{ proxy_pass http://127.0.0.1:{}; \
          proxy_http_version 1.1; proxy_set_header Connection ''; proxy_cache z; \
          proxy_cache_valid 200 1d; proxy_cache_lock on; }} }} }}\n",
@@ -146,7 +151,7 @@ fn servers(dir: &Path, program: &Path) -> Result<Vec<Server>> {
         command
     };
     let acng = format!(
-        "CacheDir: {d}/acng\nLogDir: {d}\nPort: {}\nBindAddress: 127.0.0.1\nForeGround: 1\n\
+        "CacheDir: {c}/acng\nLogDir: {d}\nPort: {}\nBindAddress: 127.0.0.1\nForeGround: 1\n\
          AllowUserPorts: 0\nExThreshold: 0\n",
         ports[2]
     );
@@ -155,7 +160,7 @@ fn servers(dir: &Path, program: &Path) -> Result<Vec<Server>> {
     let mut apt_cacher_ng = Command::new("/usr/sbin/apt-cacher-ng");
     apt_cacher_ng.arg("-c").arg(dir.join("acng-conf"));
     let approx =
-        format!("x http://127.0.0.1:{}/\n$cache {d}/approx\n$user root\n$group root\n", ports[0]);
+        format!("x http://127.0.0.1:{}/\n$cache {c}/approx\n$user root\n$group root\n", ports[0]);
     bk::file::write(&dir.join("approx.conf"), approx)?;
     // It serves one connection, as inetd(8) has it.
     let mut inetd = Command::new("socat");
@@ -163,7 +168,7 @@ fn servers(dir: &Path, program: &Path) -> Result<Vec<Server>> {
     inetd.arg(format!("EXEC:/usr/sbin/approx -c {d}/approx.conf"));
     let mut ours = Command::new(program);
     ours.args(["serve", "--quiet", "--listen", &format!("127.0.0.1:{}", ports[3])]);
-    ours.arg("--cache").arg(dir.join("cache"));
+    ours.arg("--cache").arg(caches.join("cache"));
     ours.args(["--upstream", &format!("x=http://127.0.0.1:{}", ports[0])]);
     let plain = Server::start("nginx, plain files", &mut nginx("plain.conf"), ports[0], "/pool/")?;
     let below = format!("/127.0.0.1:{}/pool/", ports[0]);
