@@ -2,10 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Files that are for a version control system, unless a template of a project has them (lintian's
-/// data file vcs-control-files).
-const VCS: &[&str] =
-    &[".cvsignore", ".gitattributes", ".gitignore", ".gitmodules", ".hgignore", ".hgtags"];
+/// Files for a version control system, as lintian's data file vcs-control-files has them.
+const VCS: &[&str] = &[
+    ".arch-inventory",
+    ".cvsignore",
+    ".gitattributes",
+    ".gitignore",
+    ".gitmodules",
+    ".hg_archival.txt",
+    ".hgignore",
+    ".hgtags",
+];
 /// How the names of fonts end, where lintian looks for others of their names.
 const FONTS: &[&str] = &["eot", "otf", "pfb", "ttf", "woff", "woff2"];
 
