@@ -153,7 +153,9 @@ fn parse(text: &str, folder: &Path) -> Result<Wanted> {
         None => (local, ""),
     };
     let path = folder.join(crate::fetch::path_of(path).unwrap_or_else(|| path.into()));
-    let archive = [".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz"];
+    // Those that pip takes.
+    let archive =
+        [".whl", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz"];
     let named = archive.iter().any(|end| path.as_os_str().to_string_lossy().ends_with(end));
     let like_path = local.starts_with(['.', '/']) || text.starts_with("file:");
     if named && !text.contains("://") && !text.contains(" @ ") || like_path || is_project(&path) {
@@ -162,6 +164,13 @@ fn parse(text: &str, folder: &Path) -> Result<Wanted> {
                 "cannot open '{}': no such file or folder",
                 display(&path)
             )));
+        }
+        if !named && !is_project(&path) {
+            return Err(Error::new(format!(
+                "'{}' is no wheel, no source archive, and no folder of a project",
+                display(&path)
+            ))
+            .hint("a project's folder has a pyproject.toml or setup.py; give lists of requirements with -r"));
         }
         let extras = extras.split(',').map(str::trim).filter(|extra| !extra.is_empty());
         return Ok(Wanted::Path(path, extras.map(str::parse).collect::<Result<_, _>>()?));
@@ -259,6 +268,10 @@ mod tests {
         assert!(error.contains("line 2") && error.contains("--nonsense"), "{error}");
         file::write(&path, "-r r.txt\n").unwrap();
         assert!(Wish::default().add_file(&path).is_err());
+        for nothing in [path.as_path(), dir.path()] {
+            let error = Wish::default().add(&display(nothing)).unwrap_err().to_string();
+            assert!(error.contains("no folder of a project"), "{error}");
+        }
         for bad in
             ["not a requirement", "./nowhere", "x-1.0-py3-none-any.whl", "==1", "x_ >=1", "x[a-]"]
         {
