@@ -21,9 +21,13 @@ static SERVER_ENDS: AtomicBool = AtomicBool::new(false);
 static SERVER_RELOADS: AtomicBool = AtomicBool::new(false);
 
 /// From now on SIGINT and SIGTERM do not end the program: a server ends itself, after what is in
-/// flight. Nor does SIGHUP, if it `reloads`.
+/// flight. Nor does SIGHUP, if it `reloads`. And a client that goes away is an error of its own
+/// connection: sendfile(2), unlike send(2), cannot be told to raise no SIGPIPE.
 #[cfg(feature = "http")]
+#[allow(unsafe_code)]
 pub(crate) fn leave_to_server(reloads: bool) {
+    // SAFETY: SIG_IGN is a valid disposition for SIGPIPE, and no handler of it is replaced.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     SERVER_ENDS.store(true, Ordering::Relaxed);
     SERVER_RELOADS.store(reloads, Ordering::Relaxed);
 }

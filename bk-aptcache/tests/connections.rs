@@ -37,6 +37,30 @@ fn a_client_that_reads_nothing_holds_up_nobody() {
 }
 
 #[test]
+fn clients_that_go_away_take_nothing_with_them() {
+    let world = World::new();
+    let archive = Archive::new();
+    let bytes = noise(8 << 20, 2);
+    archive.put("pool/big_1_all.deb", bytes.clone());
+    let server = world.serve(&[&format!("x={}", archive.url(""))], &[]);
+    // The second is a hit, and goes another way than the first.
+    server.gives("/x/pool/big_1_all.deb", &bytes);
+    server.gives("/x/pool/big_1_all.deb", &bytes);
+    for ends in [false, true] {
+        for _ in 0..100 {
+            let mut client = server.connect();
+            write!(client, "GET /x/pool/big_1_all.deb HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            client.read_exact(&mut [0; 100]).unwrap();
+            if ends {
+                // What is then closed with bytes unread is a broken pipe to who writes (tcp(7)).
+                client.shutdown(std::net::Shutdown::Write).unwrap();
+            }
+        }
+    }
+    server.gives("/x/pool/big_1_all.deb", &bytes);
+}
+
+#[test]
 fn limits_and_addresses_of_clients_are_kept() {
     let world = World::new();
     let archive = Archive::new();
