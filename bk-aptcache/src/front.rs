@@ -4,16 +4,21 @@
 //! Everything else (what is not here, parts, conditions, odd heads) goes to hyper, with the bytes
 //! that were read, and stays there for the rest of the connection.
 
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bk::http::hyper::Uri;
-use bk::http::tokio::io::Interest;
+use bk::http::tokio::io::{AsyncRead, Interest, ReadBuf};
 use bk::http::tokio::net::TcpStream;
 use bk::http::tokio::{self, sync::watch};
 use rustix::io::ReadWriteFlags;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use crate::cache::{Cache, Connection};
 use crate::entry::Entry;
@@ -23,8 +28,14 @@ use crate::statistics::Verdict;
 /// A head that takes the short way is shorter than this.
 const HEAD: usize = 4 << 10;
 
+/// What is read at once: most heads, and little for each of a thousand idle clients.
+const READ: usize = 1 << 10;
+
 /// As many headers as clients of archives send, and some.
 const HEADERS: usize = 24;
+
+/// To copy a file of at most this size costs less than what sendfile(2) needs beside.
+const SMALL: usize = 64 << 10;
 
 /// So much is handed to the kernel at once: the socket takes less, and other clients wait.
 const SLICE: usize = 512 << 10;
@@ -40,7 +51,7 @@ const IDLE: Duration = Duration::from_secs(10);
 pub async fn run(
     cache: Arc<Cache>,
     connection: Arc<Connection>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     mut stopping: watch::Receiver<()>,
 ) -> Option<(TcpStream, Vec<u8>)> {
     let mut read = Vec::new();
@@ -53,28 +64,28 @@ pub async fn run(
             if read.len() >= HEAD {
                 return Some((stream, read));
             }
-            let readable = tokio::time::timeout(IDLE, stream.readable());
-            let mut readable = std::pin::pin!(readable);
-            let mut stop = std::pin::pin!(stopping.changed());
-            let ready = std::future::poll_fn(|poller| {
-                use std::future::Future;
-                // One that has just been let in is owed an answer.
-                if answered && read.is_empty() && stop.as_mut().poll(poller).is_ready() {
-                    return std::task::Poll::Ready(None);
+            // One that has just been let in is owed an answer.
+            let may_stop = answered && read.is_empty();
+            let mut buffer = [0; READ];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            let came = tokio::time::timeout(
+                IDLE,
+                poll_fn(|poller| Pin::new(&mut stream).poll_read(poller, &mut buffer)),
+            );
+            let (mut came, mut stop) = (pin!(came), pin!(stopping.changed()));
+            let ready = poll_fn(|poller| {
+                if let Poll::Ready(came) = came.as_mut().poll(poller) {
+                    return Poll::Ready(matches!(came, Ok(Ok(()))));
                 }
-                readable.as_mut().poll(poller).map(Some)
+                match may_stop {
+                    true => stop.as_mut().poll(poller).map(|_| false),
+                    false => Poll::Pending,
+                }
             });
-            match ready.await {
-                Some(Ok(Ok(()))) => {}
-                _ => return None,
+            if !ready.await || buffer.filled().is_empty() {
+                return None;
             }
-            read.reserve(1024);
-            match stream.try_read_buf(&mut read) {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return None,
-            }
+            read.extend_from_slice(buffer.filled());
         };
         let Some((entry, line)) = find(&cache, &read[..end]) else { return Some((stream, read)) };
         answered = true;
@@ -153,14 +164,14 @@ fn find(cache: &Cache, head: &[u8]) -> Option<(Arc<Entry>, Option<String>)> {
 
 async fn send(stream: &TcpStream, entry: &Arc<Entry>) -> io::Result<()> {
     let head = entry.head();
-    let mut sent = 0;
+    let mut sent = at_once(stream, &head, entry)?;
     while sent < head.len() {
         // More follows: it goes out with the first bytes of the file (MSG_MORE of send(2)).
-        let flags = rustix::net::SendFlags::MORE | rustix::net::SendFlags::NOSIGNAL;
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
         sent +=
             write(stream, || Ok(rustix::net::send(stream.as_fd(), &head[sent..], flags)?)).await?;
     }
-    let mut at = 0;
+    let mut at = (sent - head.len()) as u64;
     while at < entry.size {
         let most = usize::try_from(entry.size - at).unwrap_or(SLICE).min(SLICE);
         at_hand(entry, at, most).await?;
@@ -179,6 +190,36 @@ async fn send(stream: &TcpStream, entry: &Arc<Entry>) -> io::Result<()> {
         at = end;
     }
     Ok(())
+}
+
+/// Sends the head and a small file with one call, if the file is in memory and the socket takes it;
+/// says how much of both was sent.
+fn at_once(stream: &TcpStream, head: &[u8], entry: &Entry) -> io::Result<usize> {
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SMALL]);
+    }
+    let Some(size) = usize::try_from(entry.size).ok().filter(|&size| size <= SMALL) else {
+        return Ok(0);
+    };
+    BUFFER.with_borrow_mut(|buffer| {
+        let body = &mut buffer[..size];
+        let read = rustix::io::preadv2(
+            &entry.file,
+            &mut [io::IoSliceMut::new(body)],
+            0,
+            ReadWriteFlags::NOWAIT,
+        );
+        if read != Ok(size) {
+            return Ok(0);
+        }
+        let parts = [io::IoSlice::new(head), io::IoSlice::new(body)];
+        let none = &mut SendAncillaryBuffer::default();
+        let send = || Ok(rustix::net::sendmsg(stream, &parts, none, SendFlags::NOSIGNAL)?);
+        match stream.try_io(Interest::WRITABLE, send) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            done => done,
+        }
+    })
 }
 
 async fn write(

@@ -98,7 +98,9 @@ def get(path):
 fn in_a_network(script: &str) -> Vec<String> {
     let world = World::new();
     let mut command = Command::new("unshare");
-    command.args(["-n", "-m", "/usr/bin/python3", "-c", &format!("{NETWORK}\n{script}")]);
+    // A script that fails leaves no process behind that would keep its output open.
+    command.args(["-n", "-m", "--pid", "--kill-child", "--mount-proc"]);
+    command.args(["/usr/bin/python3", "-c", &format!("{NETWORK}\n{script}")]);
     command.arg(env!("CARGO_BIN_EXE_bk-aptcache")).current_dir(world.path(""));
     let said = Ran::new(command.env("BK_ROOT", "root").output().unwrap()).ok();
     said.lines().map(str::to_owned).collect()
