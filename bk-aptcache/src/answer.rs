@@ -30,6 +30,11 @@ const SMALL: u64 = 64 << 10;
 /// of a machine with a thousand clients.
 const PIECE: u64 = 128 << 10;
 
+/// The first piece of a file that arrives, and the others: a thousand clients may wait for the same,
+/// and what they do not take yet lies in memory for each.
+const FIRST: u64 = 16 << 10;
+const SHARE: u64 = 32 << 10;
+
 /// The header that says whence an answer came.
 pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
@@ -327,7 +332,13 @@ fn follow(transfer: Arc<Transfer>, start: u64, end: Option<u64>) -> Body {
             };
             let until = end.unwrap_or(u64::MAX).min(readable);
             if at < until {
-                let mut piece = vec![0; (until - at).min(PIECE) as usize];
+                let first = at == start;
+                if !first && at <= start + FIRST {
+                    // Where many wait for the same file, each has its first bytes before any has more.
+                    tokio::task::yield_now().await;
+                }
+                let most = if first { FIRST } else { SHARE };
+                let mut piece = vec![0; (until - at).min(most) as usize];
                 let read = transfer.read_at(&mut piece, at);
                 return match read {
                     Ok(n @ 1..) => {

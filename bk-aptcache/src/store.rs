@@ -162,8 +162,15 @@ impl Store {
         let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
         let folder = self.folder(folder)?;
         if let Some(hash) = sha256 {
-            let blob = self.blob(hash)?;
-            match fs::hard_link(&part.path, &blob) {
+            let blob = self.blob_path(hash);
+            let mut linked = fs::hard_link(&part.path, &blob);
+            if linked.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+                && let Some(folder) = blob.parent()
+            {
+                fs::create_dir_all(folder)?;
+                linked = fs::hard_link(&part.path, &blob);
+            }
+            match linked {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     if is(&blob, hash)? && self.link_to(&blob, &folder, name).is_ok() {
@@ -260,14 +267,6 @@ impl Store {
     fn blob_path(&self, sha256: &Hash) -> PathBuf {
         let hex = hex(sha256);
         self.inside("sha256").join(&hex[..2]).join(&hex[2..])
-    }
-
-    fn blob(&self, sha256: &Hash) -> io::Result<PathBuf> {
-        let path = self.blob_path(sha256);
-        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            fs::create_dir_all(folder)?;
-        }
-        Ok(path)
     }
 
     /// A folder of the tree, made if it is not there.

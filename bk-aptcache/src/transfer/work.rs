@@ -229,34 +229,32 @@ impl<'a> Work<'a> {
             // The disk takes no file: memory does.
             Some(Err(_)) => None,
         };
-        if let Some(part) = &disk {
-            let note: Option<Note> = std::fs::read(part.note_path())
-                .ok()
-                .and_then(|text| serde_json::from_slice(&text).ok())
-                .filter(|note: &Note| note.key == self.order.key);
-            let held = part.file.metadata().map_or(0, |meta| meta.len());
-            let most = self.order.expected.iter().filter_map(|e| e.size).max();
-            match note.filter(|_| held > 0 && most.is_none_or(|most| held <= most)) {
-                Some(note) => {
-                    let hash = part.file.try_clone().map(|file| {
-                        tokio::task::spawn_blocking(move || {
-                            let mut hasher = Sha256::new();
-                            hash_into(&file, held, &mut hasher).map(|()| hasher)
-                        })
-                    });
-                    if let Ok(task) = hash
-                        && let Ok(Ok(hasher)) = task.await
-                    {
-                        (self.size, self.hasher, self.note, self.noted) =
-                            (held, hasher, note, true);
-                    }
-                }
-                None => drop(part.file.set_len(0)),
-            }
+        let held = disk.as_ref().and_then(|part| part.file.metadata().ok()).map_or(0, |m| m.len());
+        if let Some(part) = disk.as_ref().filter(|_| held > 0) {
+            self.take_up(part, held).await;
         }
+        // What was cut to nothing ext4 writes out when it is closed (auto_da_alloc): an empty part is
+        // left as it is.
+        let disk = disk.filter(|p| held == 0 || self.size > 0 || p.file.set_len(0).is_ok());
         drop(self.bytes.set(Bag { disk, spill: OnceLock::new() }));
         if self.note.key.is_empty() {
             self.note.key.clone_from(&self.order.key);
+        }
+    }
+
+    /// Goes on where an earlier run stopped, if its note says what of.
+    async fn take_up(&mut self, part: &Part, held: u64) {
+        let note = std::fs::read(part.note_path()).ok();
+        let note: Option<Note> = note.and_then(|text| serde_json::from_slice(&text).ok());
+        let most = self.order.expected.iter().filter_map(|e| e.size).max();
+        let fits = |note: &Note| note.key == self.order.key && most.is_none_or(|most| held <= most);
+        let (Some(note), Ok(file)) = (note.filter(fits), part.file.try_clone()) else { return };
+        let hash = tokio::task::spawn_blocking(move || {
+            let mut hasher = Sha256::new();
+            hash_into(&file, held, &mut hasher).map(|()| hasher)
+        });
+        if let Ok(Ok(hasher)) = hash.await {
+            (self.size, self.hasher, self.note, self.noted) = (held, hasher, note, true);
         }
     }
 
