@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::FromRawFd;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Poller, Poll};
 use std::time::Duration;
@@ -224,6 +224,7 @@ impl<C: Send + Sync + 'static> Server<C> {
             console: self.console.clone(),
             limits: self.limits,
             clients: Mutex::default(),
+            crowd: Crowd::default(),
             front: self.front,
             connect,
             handle,
@@ -288,6 +289,7 @@ struct Shared<C, N, F> {
     limits: Limits,
     /// How many connections each address has.
     clients: Mutex<HashMap<IpAddr, usize>>,
+    crowd: Crowd,
     front: Option<Box<Front<C>>>,
     connect: N,
     handle: F,
@@ -320,6 +322,8 @@ where
                 }
             };
             let (shared, wrap, end) = (self.clone(), wrap.clone(), end.clone());
+            let slots = slots.clone();
+            shared.crowd.came(shared.open(&slots));
             tokio::spawn(async move {
                 if let Some(_client) = Client::enter(&shared, address.ip())
                     && let Some(connection) = (shared.connect)(address)
@@ -327,8 +331,17 @@ where
                     shared.talk(stream, wrap, connection, &end).await;
                 }
                 drop(slot);
+                if shared.crowd.left(shared.open(&slots)) {
+                    // It looks at all that is free: some ms after a thousand clients.
+                    tokio::task::spawn_blocking(give_back);
+                }
             });
         }
+    }
+
+    /// How many connections there are.
+    fn open(&self, slots: &Semaphore) -> usize {
+        self.limits.connections.saturating_sub(slots.available_permits())
     }
 
     async fn talk<R>(self: &Arc<Self>, stream: TcpStream, wrap: Wrap, connection: C, end: &End)
@@ -401,6 +414,37 @@ where
             self.console.debug(&format!("a client went away: {error}"));
         }
     }
+}
+
+/// How many connections there were at most, since most of them last ended.
+#[derive(Default)]
+struct Crowd(AtomicUsize);
+
+impl Crowd {
+    /// So many are a crowd: each has some ten KiB of memory.
+    const MANY: usize = 64;
+
+    fn came(&self, open: usize) {
+        self.0.fetch_max(open, Ordering::Relaxed);
+    }
+
+    /// Whether a crowd has gone, now that so many are open.
+    fn left(&self, open: usize) -> bool {
+        let most = self.0.load(Ordering::Relaxed);
+        most >= Self::MANY
+            && open <= most / 8
+            && self.0.compare_exchange(most, open, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Gives memory that is free back to the system: else the C library keeps what a crowd took.
+#[allow(unsafe_code)]
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) is safe to call from any thread at any time.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 /// A connection of which something was read already.
@@ -484,5 +528,23 @@ impl Drop for Client<'_> {
                 clients.remove(&self.address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_has_left_once_and_a_few_are_none() {
+        let crowd = Crowd::default();
+        (1..=63).for_each(|open| crowd.came(open));
+        assert!(!crowd.left(0));
+        crowd.came(100);
+        assert!(!crowd.left(99) && !crowd.left(13));
+        assert!(crowd.left(12));
+        assert!(!crowd.left(11) && !crowd.left(0));
+        crowd.came(64);
+        assert!(crowd.left(8));
     }
 }
