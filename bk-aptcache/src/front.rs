@@ -57,6 +57,7 @@ pub async fn run(
     let mut read = Vec::new();
     let mut answered = false;
     loop {
+        let deadline = tokio::time::Instant::now() + IDLE;
         let end = loop {
             if let Some(end) = memchr::memmem::find(&read, b"\r\n\r\n") {
                 break end + 4;
@@ -68,8 +69,8 @@ pub async fn run(
             let may_stop = answered && read.is_empty();
             let mut buffer = [0; READ];
             let mut buffer = ReadBuf::new(&mut buffer);
-            let came = tokio::time::timeout(
-                IDLE,
+            let came = tokio::time::timeout_at(
+                deadline,
                 poll_fn(|poller| Pin::new(&mut stream).poll_read(poller, &mut buffer)),
             );
             let (mut came, mut stop) = (pin!(came), pin!(stopping.changed()));

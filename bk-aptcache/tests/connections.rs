@@ -25,6 +25,15 @@ fn a_client_that_reads_nothing_holds_up_nobody() {
     for stream in half.iter_mut().step_by(2) {
         stream.write_all(b"GET /x/big").unwrap();
     }
+    let mut endless = server.connect();
+    let endless = std::thread::spawn(move || {
+        let start = Instant::now();
+        endless.write_all(b"GET /x/").unwrap();
+        while start.elapsed() < Duration::from_secs(40) && endless.write_all(b"a").is_ok() {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        start.elapsed()
+    });
     let start = Instant::now();
     server.gives("/x/big.deb", &bytes);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
@@ -34,6 +43,8 @@ fn a_client_that_reads_nothing_holds_up_nobody() {
     drop(half[0].read(&mut some));
     let head = String::from_utf8_lossy(&some);
     assert!(head.trim_end_matches('\0').is_empty() || head.contains(" 408 "), "{head}");
+    let lasted = endless.join().unwrap();
+    assert!(lasted < Duration::from_secs(40), "a head without an end was heard out");
 }
 
 #[test]
