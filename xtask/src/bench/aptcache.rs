@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bk::{Error, Result};
 
-use super::server::{Load, Server, load, port};
+use super::server::{Load, Server, load, ports};
 use crate::{install, process};
 
 const APT: &[&str] = &["apt-cacher-ng", "approx", "curl", "nginx-light", "socat", "wrk"];
@@ -121,7 +121,7 @@ fn table(found: &[(&str, Found)]) {
 }
 
 fn servers(dir: &Path, caches: &Path, program: &Path) -> Result<Vec<Server>> {
-    let ports = [port()?, port()?, port()?, port()?, port()?];
+    let ports = ports(5)?;
     for folder in ["nginx-cache", "cache", "acng", "approx"] {
         bk::file::create_dir(&caches.join(folder))?;
     }
@@ -162,10 +162,10 @@ fn servers(dir: &Path, caches: &Path, program: &Path) -> Result<Vec<Server>> {
     let approx =
         format!("x http://127.0.0.1:{}/\n$cache {c}/approx\n$user root\n$group root\n", ports[0]);
     bk::file::write(&dir.join("approx.conf"), approx)?;
-    // It serves one connection, as inetd(8) has it.
+    // It serves one connection and has its socket, as from inetd(8).
     let mut inetd = Command::new("socat");
     inetd.arg(format!("TCP-LISTEN:{},bind=127.0.0.1,reuseaddr,fork,backlog=256", ports[4]));
-    inetd.arg(format!("EXEC:/usr/sbin/approx -c {d}/approx.conf"));
+    inetd.arg(format!("EXEC:/usr/sbin/approx -c {d}/approx.conf,nofork"));
     let mut ours = Command::new(program);
     ours.args(["serve", "--quiet", "--listen", &format!("127.0.0.1:{}", ports[3])]);
     ours.arg("--cache").arg(caches.join("cache"));

@@ -77,9 +77,13 @@ impl Server {
     }
 }
 
-/// A port of loopback that is free now.
-pub fn port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Ports of loopback that are free now. None is above 32767: apt-cacher-ng takes such a number for a
+/// negative one.
+pub fn ports(count: usize) -> Result<Vec<u16>> {
+    // Above those that servers have by default.
+    let all = (20_000..=0x7fff).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let free: Vec<TcpListener> = all.take(count).collect();
+    free.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 /// What a load was answered with.
