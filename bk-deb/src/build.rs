@@ -1,6 +1,6 @@
 //! `bk-deb build`: Python distributions and everything they need, as .debs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bk::record::{Format, Record};
@@ -154,26 +154,14 @@ impl Build {
                 // Read once, and gone.
                 instruction.options.compression = Compression::None;
             }
-            let (built, good) = self.make(
-                &mut instructions,
-                temporary.path(),
-                &cache,
-                false,
-                &graph.reused,
-                session,
-            )?;
+            let (built, good) =
+                self.make(&mut instructions, temporary.path(), &cache, false, session)?;
             failed |= !good;
             let reused = !graph.reused.is_empty();
             self.forms.replace(&built, &roots, reused, &self.output, compression, session)?;
         } else {
-            let (built, good) = self.make(
-                &mut instructions,
-                &self.output,
-                &cache,
-                cache.is_kept(),
-                &graph.reused,
-                session,
-            )?;
+            let (built, good) =
+                self.make(&mut instructions, &self.output, &cache, cache.is_kept(), session)?;
             failed |= !good;
             for (instruction, built, unchanged) in &built {
                 if self.forms.add(instruction, built, session)? {
@@ -208,7 +196,6 @@ impl Build {
         out: &Path,
         cache: &Cache,
         keep: bool,
-        reused: &BTreeMap<String, String>,
         session: &Session,
     ) -> Result<(Vec<Done<'a>>, bool)> {
         let console = session.console.clone();
@@ -241,7 +228,7 @@ impl Build {
                 Some(suite) => self.request.contents(&suite, cache, &console)?,
                 None => None,
             };
-            clash::settle(&looked, instructions, contents.as_ref(), reused, &console)?;
+            clash::settle(&looked, instructions, contents.as_ref(), &console)?;
             for Looked { at, wheel, .. } in looked {
                 wheels[at] = Some(wheel);
             }
@@ -282,7 +269,7 @@ impl Build {
 }
 
 /// What is known of a package before it is written.
-pub struct Looked {
+pub(crate) struct Looked {
     /// Its place among the instructions.
     pub at: usize,
     /// Its wheel.
@@ -292,7 +279,7 @@ pub struct Looked {
 }
 
 /// Gets the wheels and looks what is in them.
-pub fn look(instructions: &[Instruction], cache: &Cache, console: &Console) -> Vec<Result<Looked>> {
+fn look(instructions: &[Instruction], cache: &Cache, console: &Console) -> Vec<Result<Looked>> {
     let fetch = Fetch::new(console, false);
     let look = |(at, i): (usize, &Instruction)| -> Result<Looked> {
         let wheel = supply::get(&i.wheel, &fetch, cache.folder(), console)?;

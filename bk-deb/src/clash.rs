@@ -15,18 +15,13 @@ pub fn settle(
     looked: &[Looked],
     instructions: &mut [Instruction],
     contents: Option<&Contents>,
-    reused: &BTreeMap<String, String>,
     console: &Console,
 ) -> Result<()> {
     let all: Vec<_> = looked.iter().map(|l| (&instructions[l.at], l.paths.as_slice())).collect();
     among(&all)?;
     let Some(contents) = contents else { return Ok(()) };
-    let built: HashMap<&str, &str> =
-        instructions.iter().map(|i| (i.package.as_str(), i.version.as_str())).collect();
-    let needed = |package: &str| reused.contains_key(package);
-    let more = all.iter().map(|(instruction, paths)| {
-        with_distro(instruction, paths, contents, &built, &needed, console)
-    });
+    let more =
+        all.iter().map(|(instruction, paths)| with_distro(instruction, paths, contents, console));
     let more: Vec<Relations> = more.collect::<Result<_>>()?;
     for (Relations { conflicts, moved }, looked) in more.into_iter().zip(looked) {
         let spec = &mut instructions[looked.at].spec;
@@ -77,14 +72,11 @@ struct Relations {
     moved: Vec<String>,
 }
 
-/// Holds a package's paths against those of the distribution's packages. `built` has the packages
-/// that are built too with their versions, `reused` those of the distribution that are needed.
+/// Holds a package's paths against those of the distribution's packages.
 fn with_distro(
     instruction: &Instruction,
     paths: &[String],
     contents: &Contents,
-    built: &HashMap<&str, &str>,
-    reused: &dyn Fn(&str) -> bool,
     console: &Console,
 ) -> Result<Relations> {
     let spec = &instruction.spec;
@@ -103,19 +95,21 @@ fn with_distro(
     let mut relations = Relations::default();
     for (owner, path) in owners {
         let what = format!("'{}' and the distribution's '{owner}' both have '/{path}'", spec.name);
-        if let Some(version) = built.get(owner) {
-            relations.moved.push(format!("{owner} (<< {version})"));
-            continue;
-        }
         let remedy = remedy(&instruction.name, path);
-        if reused(owner) {
-            return Err(Error::new(what).hint(format!(
-                "both are needed: leave the file out ({remedy}), or build all (--all)"
-            )));
+        match instruction.suite.get(owner) {
+            Some(Some(version)) => relations.moved.push(format!("{owner} (<< {version})")),
+            Some(None) => {
+                return Err(Error::new(what).hint(format!(
+                    "both are needed: leave the file out ({remedy}), or build all (--all)"
+                )));
+            }
+            None => {
+                console.warn(&format!(
+                    "{what}: they conflict; to have both, leave the file out ({remedy})"
+                ));
+                relations.conflicts.push(owner.to_owned());
+            }
         }
-        console
-            .warn(&format!("{what}: they conflict; to have both, leave the file out ({remedy})"));
-        relations.conflicts.push(owner.to_owned());
     }
     Ok(relations)
 }

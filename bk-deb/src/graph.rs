@@ -1,7 +1,6 @@
 //! Which of the chosen versions are built and which the distribution has, and what depends on what.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
 
 use bk::{Error, Result};
 use pep440_rs::{Version, VersionSpecifiers};
@@ -60,10 +59,8 @@ impl Rules {
 
 /// A distribution whose metadata was read.
 pub struct Loaded {
-    /// The wheel.
-    pub wheel: PathBuf,
-    /// Where the wheel came from; none of one that was built here.
-    pub origin: Option<File>,
+    /// Its wheel.
+    pub wheel: File,
     /// What it requires, markers and all.
     pub requires: Vec<Requirement>,
 }
@@ -74,10 +71,8 @@ pub struct Node {
     pub name: PackageName,
     /// Its version.
     pub python_version: Version,
-    /// The wheel.
-    pub wheel: PathBuf,
-    /// Where the wheel came from; none of one that was built here.
-    pub origin: Option<File>,
+    /// Its wheel.
+    pub wheel: File,
     /// The binary package.
     pub package: String,
     /// Its upstream version, with epoch.
@@ -99,6 +94,18 @@ pub struct Graph {
     pub reused: BTreeMap<String, String>,
     /// What could not be had, and why.
     pub failed: Vec<(PackageName, Error)>,
+}
+
+impl Graph {
+    /// Every package of it: the version of what is built with `revision`, none of what the
+    /// distribution has.
+    pub fn suite(&self, revision: &str) -> BTreeMap<String, Option<String>> {
+        let built = self
+            .nodes
+            .iter()
+            .map(|node| (node.package.clone(), Some(format!("{}-{revision}", node.version))));
+        self.reused.keys().map(|package| (package.clone(), None)).chain(built).collect()
+    }
 }
 
 /// One requirement of one distribution, as it applies.
@@ -133,7 +140,7 @@ pub struct Grower<'a> {
     pub locked: HashMap<PackageName, Locked>,
     /// What is built though the distribution may have it.
     pub built: BTreeSet<PackageName>,
-    /// Gets a distribution's wheel and reads its requirements.
+    /// Finds a distribution's wheel and reads its requirements.
     pub load: &'a (dyn Fn(&Locked) -> Result<Loaded> + Sync),
 }
 
@@ -340,7 +347,6 @@ impl Grower<'_> {
                 name: name.clone(),
                 python_version: locked.version.clone(),
                 wheel: found.wheel,
-                origin: found.origin,
                 version: version::debian(&locked.version, self.distro.epoch(&package)),
                 package,
                 depends,
@@ -396,7 +402,8 @@ mod tests {
             let found = requires.iter().find(|(name, _)| locked.name.as_ref() == *name);
             let requires = found.map(|(_, r)| *r).ok_or_else(|| Error::new("not there"))?;
             let requires = requires.iter().map(|r| r.parse().unwrap()).collect();
-            Ok(Loaded { wheel: PathBuf::new(), origin: None, requires })
+            let (name, url) = (String::new(), String::new());
+            Ok(Loaded { wheel: File { name, url, sha256: None }, requires })
         };
         let grower = Grower {
             distro: &distro,

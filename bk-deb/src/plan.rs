@@ -1,25 +1,24 @@
 //! `bk-deb plan`: what would be built of what, as instructions that can be carried out elsewhere.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bk::record::Record;
 use bk::{Context, Error, Result, Session, Status, display, sanitize};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::build::look;
-use crate::clash;
 use crate::convert::{Options, Package};
 use crate::debian::version::Version;
-use crate::fetch::{path_of, url_of};
+use crate::fetch::path_of;
 use crate::graph::{Graph, Node};
 use crate::mapping::name;
 use crate::python::lock::File;
 use crate::python::tags;
-use crate::request::{Request, told};
+use crate::request::Request;
 use crate::supply::sha256;
 
 /// A line of a plan is one package with its licence texts, at most.
@@ -29,9 +28,10 @@ const LINES_LIMIT: usize = 10_000;
 
 /// Say what would be built of what, an instruction for each package
 ///
-/// Versions are chosen, wheels are fetched, sources are built, and nothing is converted. Each line
-/// is JSON and holds all that `bk-deb build --plan` needs to make one package, the same bytes on
-/// any machine: hand the lines to as many as you like.
+/// Versions are chosen, sources that have no wheel are built, and nothing is converted: of the
+/// wheels of an index only the metadata are read, so files that two packages have come to light when
+/// they are built. Each line is JSON and holds all that `bk-deb build --plan` needs to make one
+/// package, the same bytes on any machine: hand the lines to as many as you like.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -82,6 +82,10 @@ pub struct Instruction {
     pub spec: Package,
     /// How it is converted.
     pub options: Options,
+    /// The packages of the whole plan: the version of what is built, none of what the distribution
+    /// has. Who makes this package alone knows by them whom it may meet.
+    #[serde(default)]
+    pub suite: Arc<BTreeMap<String, Option<String>>>,
 }
 
 impl Record for Instruction {
@@ -93,7 +97,13 @@ impl Record for Instruction {
 
 impl Instruction {
     /// What a node of the graph says.
-    pub fn new(node: &Node, graph: &Graph, revision: &str, options: Options) -> Self {
+    pub fn new(
+        node: &Node,
+        graph: &Graph,
+        suite: &Arc<BTreeMap<String, Option<String>>>,
+        revision: &str,
+        options: Options,
+    ) -> Self {
         let version = format!("{}-{revision}", node.version);
         let default = name::default(&node.name);
         let alias = (default != node.package).then_some(default);
@@ -113,8 +123,7 @@ impl Instruction {
             .filter_map(|name| built(&name))
             .map(|n| n.package.clone())
             .collect();
-        let wheel_name = node.wheel.file_name().map(display).unwrap_or_default();
-        let any = tags::parse_file_name(&wheel_name)
+        let any = tags::parse_file_name(&node.wheel.name)
             .is_ok_and(|name| name.tags.iter().any(|tag| tag.platform == "any"));
         let arch = if any { "all" } else { options.arch.as_str() };
         let plain = Version::parse(&version).map(|v| v.without_epoch().to_owned());
@@ -124,14 +133,11 @@ impl Instruction {
             name: node.name.to_string(),
             python_version: node.python_version.to_string(),
             requires,
-            wheel: node.origin.clone().unwrap_or_else(|| File {
-                name: wheel_name,
-                url: url_of(&node.wheel),
-                sha256: None,
-            }),
+            wheel: node.wheel.clone(),
             spec,
             options,
             version,
+            suite: suite.clone(),
         }
     }
 
@@ -160,18 +166,13 @@ impl Plan {
         let resolved = self.request.resolve(session, &cache, &overrides)?;
         let mut all = self.request.instructions(&resolved, &overrides, session.epoch)?;
         all.iter_mut().try_for_each(Instruction::pin)?;
-        let mut failed = resolved.failed;
-        let console = session.console.clone();
-        let looked = told(look(&all, &cache, &console), &console, &mut failed);
-        let contents = self.request.contents(&resolved.distro.suite, &cache, &console)?;
-        clash::settle(&looked, &mut all, contents.as_ref(), &resolved.graph.reused, &console)?;
         match self.make {
             true => session.out.raw(makefile(&all, &self.output)?)?,
             false => {
                 all.iter().try_for_each(|i| session.out.raw([&i.line(), &b"\n"[..]].concat()))?
             }
         }
-        Ok(if failed { Status::Failed } else { Status::Done })
+        Ok(if resolved.failed { Status::Failed } else { Status::Done })
     }
 }
 
@@ -229,8 +230,12 @@ fn parse(mut input: impl BufRead) -> Result<Vec<Instruction>> {
         if !text.starts_with(b"{") {
             continue;
         }
-        let instruction: Instruction = serde_json::from_slice(text)
+        let mut instruction: Instruction = serde_json::from_slice(text)
             .context(|| format!("line {} is no instruction", all.len() + 1))?;
+        // Of one plan it is the same in all lines, and kept once.
+        if let Some(before) = all.last().filter(|before| before.suite == instruction.suite) {
+            instruction.suite = before.suite.clone();
+        }
         if seen.insert(instruction.package.clone(), ()).is_some() || all.len() == LINES_LIMIT {
             let package = sanitize(&instruction.package);
             return Err(Error::new(format!("it has '{package}' twice, or too many packages")));

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bk::{Console, Context, Error, Result, Session, Status, file};
 use pep508_rs::{PackageName, Requirement};
@@ -517,9 +518,11 @@ impl Request {
     ) -> Result<Vec<Instruction>> {
         let options = self.options(&resolved.target, epoch)?;
         let of_roots = self.of_roots();
+        let revision = &self.packaging_version;
+        let suite = Arc::new(resolved.graph.suite(revision));
         let one = |node| {
             let mut instruction =
-                Instruction::new(node, &resolved.graph, &self.packaging_version, options.clone());
+                Instruction::new(node, &resolved.graph, &suite, revision, options.clone());
             if resolved.roots.contains(&node.name) {
                 of_roots.apply(&mut instruction.spec)?;
             }

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bk::{Console, Context, Error, Result, display, sanitize};
-use pep440_rs::{VersionSpecifier, VersionSpecifiers};
+use pep440_rs::VersionSpecifier;
 use pep508_rs::{ExtraName, PackageName, Requirement, VerbatimUrl, VersionOrUrl};
 use sha2::{Digest, Sha256};
 
 use crate::fetch::{Fetch, path_of, shown, url_of};
 use crate::graph::Loaded;
+use crate::python::index::{Needs, needs_of};
 use crate::python::lock::{self, File, Locked};
-use crate::python::requirement::{Wanted, requirement};
+use crate::python::requirement::Wanted;
 use crate::python::source;
 use crate::python::wheel::Wheel;
 use crate::target::Target;
@@ -138,45 +139,42 @@ impl Supply<'_> {
         Ok(Root { requirement, locked })
     }
 
-    /// Gets a chosen distribution's wheel and reads what it requires.
+    /// Finds the wheel of a chosen distribution, and reads what it requires. One on a server is not
+    /// fetched for that.
     pub fn load(&self, locked: &Locked) -> Result<Loaded> {
         let from_source = locked.sdist.is_some() && self.is_from_source(&locked.name);
-        let origin = locked.wheel(self.target).filter(|_| !from_source).cloned();
-        let wheel = match &origin {
+        let wheel = match locked.wheel(self.target).filter(|_| !from_source) {
             Some(file) => {
                 self.check(locked, file)?;
-                self.file(file)?
+                file.clone()
             }
-            None => self.source_wheel(locked)?,
+            None => {
+                let built = self.source_wheel(locked)?;
+                let name = built.file_name().map(display).unwrap_or_default();
+                File { name, url: url_of(&built), sha256: None }
+            }
         };
-        let opened = Wheel::open(&wheel, self.max_size)?;
-        let metadata = &opened.metadata;
-        let python = format!("{}.0", self.target.python_version());
-        if let Some(required) = &metadata.requires_python {
-            let specifiers: VersionSpecifiers = match required.parse() {
-                Ok(specifiers) => specifiers,
-                // Written before PEP 440 was strict: pip lets it pass, too.
-                Err(_) => VersionSpecifiers::empty(),
-            };
-            let full = self.target.markers().python_full_version().version.clone();
-            if !specifiers.contains(&full) {
-                return Err(Error::new(format!(
-                    "'{} {}' requires Python {}, but the target has {full}",
-                    locked.name,
-                    locked.version,
-                    sanitize(required)
-                ))
-                .hint(format!(
-                    "ask for a version that runs on Python {python}, or give --python"
-                )));
+        let needs = match path_of(&wheel.url) {
+            Some(_) => {
+                let opened = Wheel::open(&self.file(&wheel)?, self.max_size)?;
+                Needs::of(&opened.metadata)
+                    .context(|| format!("bad METADATA of '{}'", locked.name))?
             }
+            None => needs_of(self, &wheel, None)
+                .context(|| format!("cannot read what '{}' needs", sanitize(&wheel.name)))?,
+        };
+        let full = &self.target.markers().python_full_version().version;
+        if let Some(required) = needs.requires_python.filter(|r| !r.contains(full)) {
+            return Err(Error::new(format!(
+                "'{} {}' requires Python {required}, but the target has {full}",
+                locked.name, locked.version
+            ))
+            .hint(format!(
+                "ask for a version that runs on Python {}.0, or give --python",
+                self.target.python_version()
+            )));
         }
-        let requires: Result<Vec<Requirement>> = metadata
-            .requires_dist
-            .iter()
-            .map(|text| requirement(text).context(|| format!("bad METADATA of '{}'", locked.name)))
-            .collect();
-        Ok(Loaded { wheel, origin, requires: requires? })
+        Ok(Loaded { wheel, requires: needs.requires })
     }
 
     /// As pip's --no-binary says.

@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 
 use common::Wheel;
 use common::house::{House, names};
+use common::index::{Style, serve};
 
 /// Three packages, one of which is for this machine alone.
 fn house() -> House {
@@ -84,6 +85,39 @@ fn what_is_built_of_a_plan_is_the_same_to_the_byte() {
     assert_eq!(names(&house.path("planned")).len(), 2);
     fs::write(house.path("plan"), "{\"type\":\"package\"}\n").unwrap();
     assert!(build(&[]).1.contains("is no instruction"));
+}
+
+#[test]
+fn of_an_index_only_builds_fetch_wheels() {
+    for style in [Style::Sidecar, Style::Range] {
+        let house = House::new();
+        let (index, log) = serve(style, &[("app", "1.0", &["lib>=1"]), ("lib", "1.5", &[])]);
+        // A wheel that is asked for without a range is fetched whole.
+        let whole = |words: &[&str]| {
+            let output = Command::new(env!("CARGO_BIN_EXE_bk-deb"))
+                .current_dir(house.dir.path())
+                .args(["--root", "root"])
+                .args(words)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let asked = std::mem::take(&mut *log.lock().unwrap());
+            (asked.iter().filter(|line| line.ends_with(".whl ")).count(), output.stdout)
+        };
+        let archive = house.path("archive");
+        let archive = archive.to_str().unwrap();
+        let suite = ["--suite", "test", "--arch", "amd64", "--mirror", archive];
+        let tree = [&["-i", index.as_str(), "app"], &suite[..]].concat();
+        let (fetched, text) = whole(&[&["plan"], &tree[..]].concat());
+        assert_eq!(fetched, 0);
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 2);
+        fs::write(house.path("plan"), text).unwrap();
+        let (fetched, said) = whole(&[&["build", "--dry-run"], &tree[..]].concat());
+        assert_eq!(fetched, 0);
+        assert_eq!(said, b"python3-app 1.0-1\npython3-lib 1.5-1\n");
+        assert_eq!(whole(&["build", "--plan", "plan", "-o", "debs"]).0, 2);
+        assert_eq!(house.debs().len(), 2);
+    }
 }
 
 #[test]

@@ -142,71 +142,10 @@ impl<'a> Index<'a> {
             .context(|| format!("cannot read what '{name} {}' needs", release.version))
     }
 
-    /// What a file needs.
+    /// What a file needs, found out once.
     pub fn needs_of(&self, file: &File, listed: Option<&Listed>) -> Result<Arc<Needs>> {
-        let local = path_of(&file.url);
-        let key = file.sha256.clone().unwrap_or_else(|| file.url.clone());
-        self.once(
-            |state| &mut state.needs,
-            &key,
-            || {
-                if let (Some(path), true) = (&local, file.name.ends_with(".whl")) {
-                    let file = std::fs::File::open(path);
-                    let file = file.context(|| format!("cannot open '{}'", display(path)))?;
-                    return needs::wheel(std::io::BufReader::new(file))
-                        .context(|| format!("cannot use the wheel '{}'", display(path)));
-                }
-                // Without a hash nothing says that it is the same file the next time.
-                let kept = file.sha256.as_ref().map(|sum| {
-                    self.supply
-                        .folder
-                        .join("index/needs")
-                        .join(hex(&format!("{sum} {}", file.name)))
-                });
-                if let Some(kept) = &kept
-                    && let Ok(text) = file::read(kept, NEEDS_LIMIT)
-                    && let Ok(needs) = Needs::load(&String::from_utf8_lossy(&text))
-                {
-                    return Ok(needs);
-                }
-                let needs = self.fetch_needs(file, listed)?;
-                if let Some(kept) = &kept {
-                    keep(kept, &needs.store())?;
-                }
-                Ok(needs)
-            },
-        )
-    }
-
-    fn fetch_needs(&self, file: &File, listed: Option<&Listed>) -> Result<Needs> {
-        if !file.name.ends_with(".whl") {
-            let path = self.supply.file(file)?;
-            if let Some(needs) = needs::source(&path)? {
-                return Ok(needs);
-            }
-            let wheel = self.supply.source_wheel_of(file)?;
-            let wheel = wheel::Wheel::open(&wheel, wheel::SIZE_LIMIT)?;
-            return Needs::of(&wheel.metadata);
-        }
-        if let Some(sum) = listed.and_then(|listed| listed.metadata.as_ref()) {
-            let url = format!("{}.metadata", file.url);
-            let found = self.supply.fetch.find(&url, "*/*", NEEDS_LIMIT)?;
-            if let Some(response) = found {
-                let there = crate::supply::sha256_of(&response.body);
-                if !sum.is_empty() && !sum.eq_ignore_ascii_case(&there) {
-                    return Err(Error::new(format!("its SHA-256 is {there}, not {sum}"))
-                        .context(format!("cannot fetch '{}'", shown(&url))));
-                }
-                return Needs::parse(&response.body);
-            }
-        }
-        if let Some(needs) = needs::remote(self.supply.fetch, &file.url)? {
-            return Ok(needs);
-        }
-        let path = self.supply.file(file)?;
-        let opened =
-            std::fs::File::open(&path).context(|| format!("cannot open '{}'", display(&path)))?;
-        needs::wheel(std::io::BufReader::new(opened))
+        let key = file.sha256.as_ref().unwrap_or(&file.url);
+        self.once(|state| &mut state.needs, key, || needs_of(self.supply, file, listed))
     }
 
     /// Says that a requirement will probably be asked for.
@@ -460,6 +399,64 @@ impl<'a> Index<'a> {
         }
         Ok((releases, from_cache))
     }
+}
+
+/// What a file needs. Of a wheel on a server only its METADATA is fetched, where the server can give
+/// it alone.
+pub fn needs_of(supply: &Supply<'_>, file: &File, listed: Option<&Listed>) -> Result<Needs> {
+    if let (Some(path), true) = (path_of(&file.url), file.name.ends_with(".whl")) {
+        let opened = std::fs::File::open(&path);
+        let opened = opened.context(|| format!("cannot open '{}'", display(&path)))?;
+        return needs::wheel(std::io::BufReader::new(opened))
+            .context(|| format!("cannot use the wheel '{}'", display(&path)));
+    }
+    // Without a hash nothing says that it is the same file the next time.
+    let kept = file
+        .sha256
+        .as_ref()
+        .map(|sum| supply.folder.join("index/needs").join(hex(&format!("{sum} {}", file.name))));
+    if let Some(kept) = &kept
+        && let Ok(text) = file::read(kept, NEEDS_LIMIT)
+        && let Ok(needs) = Needs::load(&String::from_utf8_lossy(&text))
+    {
+        return Ok(needs);
+    }
+    let needs = fetch_needs(supply, file, listed)?;
+    if let Some(kept) = &kept {
+        keep(kept, &needs.store())?;
+    }
+    Ok(needs)
+}
+
+fn fetch_needs(supply: &Supply<'_>, file: &File, listed: Option<&Listed>) -> Result<Needs> {
+    if !file.name.ends_with(".whl") {
+        let path = supply.file(file)?;
+        if let Some(needs) = needs::source(&path)? {
+            return Ok(needs);
+        }
+        let wheel = supply.source_wheel_of(file)?;
+        let wheel = wheel::Wheel::open(&wheel, wheel::SIZE_LIMIT)?;
+        return Needs::of(&wheel.metadata);
+    }
+    if let Some(sum) = listed.and_then(|listed| listed.metadata.as_ref()) {
+        let url = format!("{}.metadata", file.url);
+        let found = supply.fetch.find(&url, "*/*", NEEDS_LIMIT)?;
+        if let Some(response) = found {
+            let there = crate::supply::sha256_of(&response.body);
+            if !sum.is_empty() && !sum.eq_ignore_ascii_case(&there) {
+                return Err(Error::new(format!("its SHA-256 is {there}, not {sum}"))
+                    .context(format!("cannot fetch '{}'", shown(&url))));
+            }
+            return Needs::parse(&response.body);
+        }
+    }
+    if let Some(needs) = needs::remote(supply.fetch, &file.url)? {
+        return Ok(needs);
+    }
+    let path = supply.file(file)?;
+    let opened =
+        std::fs::File::open(&path).context(|| format!("cannot open '{}'", display(&path)))?;
+    needs::wheel(std::io::BufReader::new(opened))
 }
 
 /// A version with all its files.

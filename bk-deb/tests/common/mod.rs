@@ -7,6 +7,7 @@
 )]
 
 pub mod house;
+pub mod index;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
