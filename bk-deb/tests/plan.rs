@@ -91,7 +91,7 @@ fn what_is_built_of_a_plan_is_the_same_to_the_byte() {
 fn of_an_index_only_builds_fetch_wheels() {
     for style in [Style::Sidecar, Style::Range] {
         let house = House::new();
-        let (index, log) = serve(style, &[("app", "1.0", &["lib>=1"]), ("lib", "1.5", &[])]);
+        let (index, log) = serve(style, &[("app", "1.0", &["large>=1"]), ("large", "1.5", &[])]);
         // A wheel that is asked for without a range is fetched whole.
         let whole = |words: &[&str]| {
             let output = Command::new(env!("CARGO_BIN_EXE_bk-deb"))
@@ -114,7 +114,7 @@ fn of_an_index_only_builds_fetch_wheels() {
         fs::write(house.path("plan"), text).unwrap();
         let (fetched, said) = whole(&[&["build", "--dry-run"], &tree[..]].concat());
         assert_eq!(fetched, 0);
-        assert_eq!(said, b"python3-app 1.0-1\npython3-lib 1.5-1\n");
+        assert_eq!(said, b"python3-app 1.0-1\npython3-large 1.5-1\n");
         assert_eq!(whole(&["build", "--plan", "plan", "-o", "debs"]).0, 2);
         assert_eq!(house.debs().len(), 2);
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// What a wheelhouse of the tests has.
 pub type Wheels<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
 
-/// A wheel with nothing but its metadata.
+/// A wheel with nothing but its metadata; one that is called `large` has many members.
 pub fn wheel(name: &str, version: &str, requires: &[&str]) -> (String, Vec<u8>) {
     let dist_info = format!("{name}-{version}.dist-info");
     let mut metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n");
@@ -26,6 +26,10 @@ pub fn wheel(name: &str, version: &str, requires: &[&str]) -> (String, Vec<u8>) 
     // Larger than what is asked for at first, and not to be compressed away.
     let noise: Vec<u8> = (0..6_000u32).flat_map(|n| Sha256::digest(n.to_le_bytes())).collect();
     zip.write_all(&noise).unwrap();
+    // Their directory is a megabyte.
+    for member in 0..if name == "large" { 15_000 } else { 0 } {
+        zip.start_file(format!("large_data/{member}"), options).unwrap();
+    }
     for (member, text) in
         [("METADATA", metadata.as_str()), ("WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")]
     {

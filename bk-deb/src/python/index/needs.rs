@@ -17,7 +17,8 @@ const METADATA_LIMIT: u64 = 64 << 20;
 /// How much of a wheel's end is asked for at first: `.dist-info` comes last, and 400 members'
 /// entries in the central directory have so many bytes.
 const TAIL: u64 = 64 << 10;
-/// How much is asked for when more is needed.
+/// How much is asked for when more is needed. What follows it is asked for in twice as much, so that
+/// the directory of 24,000 members (tensorflow 2.21.0: 3 MB) is there after six times.
 const PIECE: u64 = 64 << 10;
 /// How many pieces are worth it: beyond, the wheel is fetched whole.
 const PIECES: usize = 8;
@@ -181,10 +182,12 @@ impl Remote<'_> {
         }
         self.left -= 1;
         let at = self.at;
+        let before = self.parts.iter().find(|p| p.start + p.body.len() as u64 == at);
+        let piece = before.map_or(PIECE, |p| p.body.len() as u64 * 2);
         let next = self.parts.iter().map(|p| p.start).filter(|start| *start > at).min();
         let next = next.unwrap_or(self.size());
         // All of a central directory up to what is there, as far as that is small.
-        let end = if next - at <= PIECE * 4 { next } else { at + PIECE };
+        let end = if next - at <= PIECE * 4 { next } else { next.min(at + piece) };
         match self.fetch.range(self.url, &format!("{at}-{}", end - 1), end - at) {
             Ok(Some(part)) if part.start == at && !part.body.is_empty() => {
                 self.parts.push(part);
