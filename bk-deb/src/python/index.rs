@@ -249,7 +249,7 @@ impl<'a> Index<'a> {
     /// All that is listed of a distribution; None if nobody knows its name.
     fn listed(&self, name: &PackageName) -> Result<Option<Vec<Release>>> {
         let linked = self.linked()?;
-        let mut found = page::releases(linked.to_vec(), name);
+        let mut found = page::releases(linked.iter().cloned(), name);
         let mut doubtful = Vec::new();
         let mut known = !found.is_empty();
         let mut ask = |base: &String, again: bool| -> Result<bool> {

@@ -1,6 +1,7 @@
 //! A distribution's page in an index: JSON (PEP 691) or HTML (PEP 503), and the short form it is
 //! kept in.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -8,6 +9,7 @@ use bk::{Context, Error, Result};
 use pep440_rs::Version;
 use pep508_rs::PackageName;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::html;
 use crate::fetch::percent_decode;
@@ -50,28 +52,49 @@ pub struct Release {
 /// How sources are packed.
 const SOURCES: [&str; 6] = [".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz", ".tar"];
 
+/// A page as it came: texts stay where they are, since pages of ten thousand files are read by many
+/// threads at once.
 #[derive(Deserialize)]
-struct Json {
-    #[serde(default)]
-    files: Vec<JsonFile>,
+struct Json<'a> {
+    #[serde(borrow, default)]
+    files: Vec<JsonFile<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct JsonFile {
-    filename: String,
-    url: String,
-    #[serde(default)]
-    hashes: BTreeMap<String, String>,
-    requires_python: Option<String>,
+struct JsonFile<'a> {
+    #[serde(borrow)]
+    filename: Cow<'a, str>,
+    #[serde(borrow)]
+    url: Cow<'a, str>,
+    #[serde(borrow, default)]
+    hashes: Hashes<'a>,
+    #[serde(borrow)]
+    requires_python: Option<Cow<'a, str>>,
     /// `true`, or why.
-    #[serde(default)]
-    yanked: serde_json::Value,
+    #[serde(borrow)]
+    yanked: Option<Said<'a>>,
     /// `true`, or its hashes (PEP 714); the name before that was the other one.
-    #[serde(default)]
-    core_metadata: serde_json::Value,
-    #[serde(default)]
-    dist_info_metadata: serde_json::Value,
+    #[serde(borrow)]
+    core_metadata: Option<Said<'a>>,
+    #[serde(borrow)]
+    dist_info_metadata: Option<Said<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Hashes<'a> {
+    #[serde(borrow)]
+    sha256: Option<Cow<'a, str>>,
+}
+
+/// What is said by being there.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Said<'a> {
+    Plainly(bool),
+    #[serde(borrow)]
+    By(Hashes<'a>),
+    Somehow(IgnoredAny),
 }
 
 /// Reads a page that came from `base`.
@@ -81,41 +104,36 @@ pub fn parse(
     base: &str,
     name: &PackageName,
 ) -> Result<Vec<Release>> {
-    let files = match content_type.contains("json") {
-        true => json(body, base)?,
-        false => html::files(&String::from_utf8_lossy(body), base),
-    };
-    Ok(releases(files, name))
+    match content_type.contains("json") {
+        true => {
+            let page: Json<'_> =
+                serde_json::from_slice(body).context(|| "not a page of an index".into())?;
+            Ok(releases(page.files.into_iter().map(|file| listed(file, base)), name))
+        }
+        false => Ok(releases(html::files(&String::from_utf8_lossy(body), base), name)),
+    }
 }
 
-fn json(body: &[u8], base: &str) -> Result<Vec<Listed>> {
-    let page: Json = serde_json::from_slice(body).context(|| "not a page of an index".into())?;
-    let said = |value: &serde_json::Value| match value {
-        serde_json::Value::Bool(said) => *said,
-        serde_json::Value::Null => false,
-        _ => true,
+fn listed(file: JsonFile<'_>, base: &str) -> Listed {
+    let text = |text: Option<Cow<'_, str>>| text.unwrap_or_default().into_owned();
+    let metadata = match file.core_metadata.or(file.dist_info_metadata) {
+        None | Some(Said::Plainly(false)) => None,
+        Some(Said::By(hashes)) => Some(text(hashes.sha256)),
+        Some(_) => Some(String::new()),
     };
-    let listed = |file: JsonFile| {
-        let core = match file.core_metadata.is_null() {
-            true => &file.dist_info_metadata,
-            false => &file.core_metadata,
-        };
-        let sum = core.get("sha256").and_then(|sum| sum.as_str()).unwrap_or_default();
-        Listed {
-            metadata: said(core).then(|| sum.to_owned()),
-            yanked: said(&file.yanked),
-            sha256: file.hashes.get("sha256").cloned().unwrap_or_default(),
-            requires_python: file.requires_python.unwrap_or_default(),
-            url: join(base, &file.url),
-            name: file.filename,
-        }
-    };
-    Ok(page.files.into_iter().map(listed).collect())
+    Listed {
+        metadata,
+        yanked: !matches!(file.yanked, None | Some(Said::Plainly(false))),
+        sha256: text(file.hashes.sha256),
+        requires_python: text(file.requires_python),
+        url: join(base, &file.url),
+        name: file.filename.into_owned(),
+    }
 }
 
 /// The files of `name` by version, the newest first. What cannot run on Linux with glibc, and what
 /// has no version by PEP 440, is left out.
-pub fn releases(files: Vec<Listed>, name: &PackageName) -> Vec<Release> {
+pub fn releases(files: impl IntoIterator<Item = Listed>, name: &PackageName) -> Vec<Release> {
     let mut all: BTreeMap<Version, Vec<Listed>> = BTreeMap::new();
     for file in files {
         // What would break the form it is kept in is no honest name or address.
