@@ -1,6 +1,7 @@
 //! What an ELF file needs at run time (the System V ABI, chapters 4 and 5; the Linux Standard Base
 //! for symbol versions), read without having the whole file in memory.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::Read;
@@ -222,8 +223,8 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, DT_VERNEED, DT_VERNEEDNUM,
         };
         let (Some(at), Some(size)) = (value(DT_STRTAB), value(DT_STRSZ)) else { return Ok(()) };
-        let strings = bytes(self.source, offset(all, at)?, size)?;
-        let string = |at: u64| string(&strings, at);
+        let names = Names::new(self.source, offset(all, at)?, size)?;
+        let string = |at: u64| names.text(at);
         elf.soname = value(DT_SONAME).and_then(string);
         elf.search = value(DT_RUNPATH).or_else(|| value(DT_RPATH)).and_then(string);
         let needed = entries.iter().filter(|entry| entry.d_tag == DT_NEEDED);
@@ -282,7 +283,9 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             bytes(self.source, section.sh_offset, section.sh_size).unwrap_or_default()
         };
         let Some(dynsym) = find(SHT_DYNSYM) else { return };
-        let Some(strings) = sections.get(dynsym.sh_link as usize).map(read) else { return };
+        let strings = sections.get(dynsym.sh_link as usize);
+        let strings = strings.and_then(|s| Names::new(self.source, s.sh_offset, s.sh_size).ok());
+        let Some(strings) = strings else { return };
         let versym = find(SHT_GNU_VERSYM).map(read).unwrap_or_default();
         let mut names: BTreeMap<u16, u64> = BTreeMap::new();
         if let Some(verneed) = find(SHT_GNU_VERNEED) {
@@ -296,16 +299,14 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         for (index, entry) in each {
             let Ok(symbol) = entry.pread_with::<Sym>(0, self.ctx) else { return };
             if symbol.st_shndx != SHN_UNDEF as usize {
-                let name = strings.get(symbol.st_name..).unwrap_or_default();
-                let end = memchr::memchr(0, name).unwrap_or(0);
-                elf.defined.insert(hash(&name[..end]));
+                elf.defined.insert(hash(&strings.get(symbol.st_name as u64).unwrap_or_default()));
                 continue;
             }
             let version = versym.pread_with::<u16>(index * 2, self.ctx.le).ok();
             // The highest bit only hides a symbol from the linker.
             let version = version.and_then(|v| names.get(&(v & 0x7fff)));
-            if let Some(name) = string(&strings, symbol.st_name as u64).filter(|n| !n.is_empty()) {
-                let version = version.and_then(|at| string(&strings, *at));
+            if let Some(name) = strings.text(symbol.st_name as u64).filter(|n| !n.is_empty()) {
+                let version = version.and_then(|at| strings.text(*at));
                 let weak = sym::st_bind(symbol.st_info) == sym::STB_WEAK;
                 elf.symbols.push(Symbol { name, version, weak });
             }
@@ -336,6 +337,55 @@ fn bytes<S: Source + ?Sized>(source: &S, offset: u64, size: u64) -> Result<Vec<u
     let mut buffer = vec![0; size as usize];
     source.read(offset, &mut buffer)?;
     Ok(buffer)
+}
+
+/// A table of names, each ended by a zero. One that is large is not held: libtensorflow_cc's has 87 MB.
+struct Names<'a, S: ?Sized> {
+    source: &'a S,
+    start: u64,
+    size: u64,
+    held: Option<Vec<u8>>,
+}
+
+/// A table up to this size is held: as much as a decompressor's window.
+const NAMES_HELD: u64 = 8 << 20;
+/// How much is read of a table that is not held, as most names of C++ are shorter.
+const NAME: u64 = 256;
+/// No compiler writes a longer name.
+const NAME_LIMIT: usize = 1 << 20;
+
+impl<'a, S: Source + ?Sized> Names<'a, S> {
+    fn new(source: &'a S, start: u64, size: u64) -> Result<Self> {
+        if start.checked_add(size).is_none_or(|end| end > source.len()) {
+            return Err(Error::new("a table of it is outside the file"));
+        }
+        let held = (size <= NAMES_HELD).then(|| bytes(source, start, size)).transpose()?;
+        Ok(Names { source, start, size, held })
+    }
+
+    /// The name at an offset.
+    fn get(&self, at: u64) -> Option<Cow<'_, [u8]>> {
+        if let Some(held) = &self.held {
+            let rest = held.get(usize::try_from(at).ok()?..)?;
+            return Some(rest[..memchr::memchr(0, rest)?].into());
+        }
+        let (mut name, mut at) = (Vec::new(), at);
+        while name.len() < NAME_LIMIT {
+            let left = self.size.checked_sub(at).filter(|left| *left > 0)?;
+            let part = bytes(self.source, self.start + at, left.min(NAME)).ok()?;
+            at += part.len() as u64;
+            let end = memchr::memchr(0, &part);
+            name.extend_from_slice(&part[..end.unwrap_or(part.len())]);
+            if end.is_some() {
+                return Some(name.into());
+            }
+        }
+        None
+    }
+
+    fn text(&self, at: u64) -> Option<String> {
+        Some(String::from_utf8_lossy(&self.get(at)?).into_owned())
+    }
 }
 
 fn string(table: &[u8], at: u64) -> Option<String> {
@@ -416,6 +466,33 @@ mod tests {
             assert_eq!(found, expected, "{path}");
             assert_eq!(elf.architecture, Some("amd64"));
         }
+    }
+
+    #[test]
+    fn names_of_a_large_table_are_those_of_a_small_one() {
+        // Names on both sides of where reading goes on, and one that has no end.
+        let names: Vec<String> = [0, 1, 255, 256, 257, 600].map(|n| "n".repeat(n)).into();
+        let mut table: Vec<u8> = vec![b'x'];
+        let mut places = vec![];
+        for name in &names {
+            places.push(table.len() as u64);
+            table.extend(name.as_bytes());
+            table.push(0);
+        }
+        let open = table.len() as u64;
+        table.extend(b"open");
+        let held = Names::new(&table[..], 1, table.len() as u64 - 1).unwrap();
+        let read =
+            Names { held: None, ..Names::new(&table[..], 1, table.len() as u64 - 1).unwrap() };
+        for (name, at) in names.iter().zip(places) {
+            for table in [&held, &read] {
+                assert_eq!(table.text(at - 1).as_ref(), Some(name));
+            }
+        }
+        for at in [open - 1, table.len() as u64 - 1, u64::MAX] {
+            assert!(held.get(at).is_none() && read.get(at).is_none(), "{at}");
+        }
+        assert!(Names::new(&table[..], 2, table.len() as u64 - 1).is_err());
     }
 
     #[test]

@@ -292,22 +292,13 @@ print(len(files), [str(f) for f in files if not f.locate().exists()])";
 }
 
 #[test]
-fn what_is_missing_or_large_or_in_a_circle_is_no_obstacle() {
+fn what_is_missing_or_in_a_circle_is_no_obstacle() {
     let house = House::new();
     let path = house.add(wheel("norecord").without_record(), &[]);
     let (deb, said) = right(&house, &path);
     assert!(said.contains("it has no RECORD"), "{said}");
     let record = "usr/lib/python3/dist-packages/norecord-1.0.dist-info/RECORD";
     assert!(read(&unpacked(&deb), record).contains("norecord.py,sha256="));
-
-    // 300 MB in one member, which is not compressed: a stream from end to end.
-    let code = "    with z.open(zipfile.ZipInfo('big.bin', (2024, 5, 6, 7, 8, 10)), 'w') as f:
-        for _ in range(300): f.write(bytes(1 << 20))";
-    let big = zipped(&house, "big", code);
-    let (deb, _) = right(&house, &big);
-    let installed: u64 = field(&deb, "Installed-Size").parse().unwrap();
-    assert!(installed > 300 * 1024, "{installed}");
-    fs::remove_file(big).unwrap();
 
     house.wheel("hen", "1.0", &["egg>=1"]);
     house.wheel(
@@ -319,4 +310,40 @@ fn what_is_missing_or_large_or_in_a_circle_is_no_obstacle() {
     assert_eq!(paths, ["debs/python3-egg_1.0-1_all.deb", "debs/python3-hen_1.0-1_all.deb"]);
     assert_eq!(field(&house.path(&paths[1]), "Depends"), "python3:any, python3-egg (>= 1)");
     assert!(names(&house.path("debs")).iter().all(|name| name.ends_with(".deb")));
+}
+
+#[test]
+fn large_members_are_streams_from_end_to_end() {
+    /// What a build of any tree may have, in KiB.
+    const LIMIT: u64 = 128 << 10;
+    let house = House::new();
+    // Not compressed, nor do they need to be: what is held of a member is held of this one, too.
+    for (name, file, start, size) in [
+        ("big", "big.bin", "", 300),
+        ("other", "other.bin", "", 150),
+        ("native", "native.so", "\\x7fELF", 100),
+        ("small", "small.so", "\\x7fELF", 15),
+    ] {
+        let code = format!(
+            "    with z.open(zipfile.ZipInfo('{file}', (2024, 5, 6, 7, 8, 10)), 'w') as f:
+        f.write(b'{start}')
+        for _ in range({size}): f.write(bytes(1 << 20))"
+        );
+        zipped(&house, name, &code);
+    }
+    for compression in ["gzip", "zstd"] {
+        let words = ["--compression", compression, "-p", compression];
+        let alone = common::peak(&house.build(&[&["big"], &words[..]].concat()));
+        assert!(alone <= LIMIT, "{compression}: {alone} KiB");
+        let several = [&["-j2", "native", "other", "small"], &words[..]].concat();
+        let together = common::peak(&house.build(&several));
+        assert!(together <= LIMIT, "{compression}, two at once: {together} KiB");
+        let debs = ["big", "native", "other", "small"]
+            .map(|name| format!("python3-{name}_1.0-{compression}_all.deb"));
+        assert_eq!(house.debs(), debs);
+        let big = house.path(&format!("debs/{}", debs[0]));
+        let installed: u64 = field(&big, "Installed-Size").parse().unwrap();
+        assert!(installed > 300 * 1024, "{installed}");
+        fs::remove_dir_all(house.path("debs")).unwrap();
+    }
 }

@@ -21,7 +21,7 @@ use goblin::elf::section_header::{
 use scroll::ctx::SizeWith;
 use scroll::{Pread, Pwrite};
 
-use super::{Image, Source, bytes, offset, string};
+use super::{Image, Names, Source, bytes, offset, string};
 
 /// The largest page of any machine: there is no larger alignment.
 const PAGE: u64 = 1 << 16;
@@ -149,10 +149,9 @@ impl<S: Source + ?Sized> Changes<'_, S> {
             .collect();
         let value = |tag: u64| entries.iter().find(|e| e.d_tag == tag).map(|e| e.d_val);
         let (Some(at), Some(length)) = (value(DT_STRTAB), value(DT_STRSZ)) else { return Ok(()) };
-        let strings = bytes(self.source, offset(&self.image.programs, at)?, length)?;
+        let strings = Names::new(self.source, offset(&self.image.programs, at)?, length)?;
         let path = entries.iter().position(|e| [DT_RPATH, DT_RUNPATH].contains(&e.d_tag));
-        let Some((path, text)) =
-            path.and_then(|at| Some((at, string(&strings, entries[at].d_val)?)))
+        let Some((path, text)) = path.and_then(|at| Some((at, strings.text(entries[at].d_val)?)))
         else {
             return Ok(());
         };

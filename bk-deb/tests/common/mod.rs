@@ -181,6 +181,25 @@ pub fn bk_deb(words: &[&str], status: i32) -> (String, String) {
     (text(output.stdout), text(output.stderr))
 }
 
+/// Runs a command, which must succeed, and returns the most memory it had, in KiB, as the kernel
+/// counts it (getrusage(2)).
+pub fn peak(command: &Command) -> u64 {
+    let script = "import os, sys
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+status, usage = os.wait4(child, 0)[1:]
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))";
+    let mut measured = Command::new("python3");
+    measured.args(["-c", script]).arg(command.get_program()).args(command.get_args());
+    if let Some(dir) = command.get_current_dir() {
+        measured.current_dir(dir);
+    }
+    let output = measured.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    // What the command itself printed comes before.
+    String::from_utf8(output.stdout).unwrap().lines().last().unwrap().parse().unwrap()
+}
+
 /// A tree as dpkg-deb takes it: a program, a link to it, configuration, data and a script.
 pub fn sample_tree(tree: &Path) {
     let write = |path: &str, text: &str, mode: u32| {
