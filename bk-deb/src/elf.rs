@@ -58,8 +58,8 @@ impl Source for File {
     }
 }
 
-/// Files up to this size are held in memory.
-const IN_MEMORY: u64 = 16 << 20;
+/// Files up to this size are held in memory, as many at once as packages are built.
+const IN_MEMORY: u64 = 4 << 20;
 
 /// A file that came as a stream, where it can be read at any place.
 pub enum Held {
@@ -294,10 +294,23 @@ impl<S: Source + ?Sized> Reader<'_, S> {
                 names.insert(index & 0x7fff, version);
             }));
         }
-        let table = read(dynsym);
-        let each = table.chunks_exact(Sym::size_with(&self.ctx)).enumerate().skip(1);
-        for (index, entry) in each {
-            let Ok(symbol) = entry.pread_with::<Sym>(0, self.ctx) else { return };
+        let size = Sym::size_with(&self.ctx);
+        let mut block = Vec::new();
+        for index in 0..dynsym.sh_size as usize / size {
+            // A block at a time: libtensorflow_cc's has 12 MB.
+            let at = index % SYMBOLS * size;
+            if at == 0 {
+                let offset = (index * size) as u64;
+                let left = (dynsym.sh_size - offset).min((SYMBOLS * size) as u64);
+                let start = dynsym.sh_offset.saturating_add(offset);
+                let Ok(read) = bytes(self.source, start, left) else { return };
+                block = read;
+            }
+            let Ok(symbol) = block.pread_with::<Sym>(at, self.ctx) else { return };
+            // The first is none (System V ABI, "Symbol Table").
+            if index == 0 {
+                continue;
+            }
             if symbol.st_shndx != SHN_UNDEF as usize {
                 elf.defined.insert(hash(&strings.get(symbol.st_name as u64).unwrap_or_default()));
                 continue;
@@ -347,6 +360,8 @@ struct Names<'a, S: ?Sized> {
     held: Option<Vec<u8>>,
 }
 
+/// How many symbols are read at once: some 100 KB.
+const SYMBOLS: usize = 4096;
 /// A table up to this size is held: as much as a decompressor's window.
 const NAMES_HELD: u64 = 8 << 20;
 /// How much is read of a table that is not held, as most names of C++ are shorter.

@@ -1,6 +1,7 @@
 //! What the ELF files of a package need of others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bk::Result;
 
@@ -24,6 +25,9 @@ impl Needs {
         // Found beside the file that needs it, by RUNPATH: auditwheel's `*.libs` folders.
         self.own.insert(name.to_owned());
         self.own.extend(elf.soname.clone());
+        // It may be any library's; deb-symbols(5) calls no version `Base`.
+        let bare = elf.symbols.iter().filter(|symbol| symbol.version.is_none());
+        let bare: Vec<Arc<str>> = bare.map(|s| format!("{}@Base", s.name).into()).collect();
         for soname in &elf.needed {
             let needed = self.needed.entry(soname.clone()).or_default();
             needed.soname.clone_from(soname);
@@ -31,13 +35,11 @@ impl Needs {
             needed.versions.extend(versions.iter().cloned());
             let symbols = elf.symbols.iter().filter_map(|symbol| match &symbol.version {
                 Some(version) if versions.contains(version) => {
-                    Some(format!("{}@{version}", symbol.name))
+                    Some(format!("{}@{version}", symbol.name).into())
                 }
-                Some(_) => None,
-                // It may be any library's; deb-symbols(5) calls no version `Base`.
-                None => Some(format!("{}@Base", symbol.name)),
+                _ => None,
             });
-            needed.symbols.extend(symbols);
+            needed.symbols.extend(symbols.chain(bare.iter().cloned()));
         }
         if !elf.program && !elf.needed.iter().any(|soname| soname.starts_with("libc.so.")) {
             self.apart.push((path.to_owned(), elf.clone()));
@@ -101,7 +103,7 @@ mod tests {
 
     impl Libraries for Recording {
         fn depends(&self, needed: &Needed) -> Result<Option<Vec<String>>> {
-            let symbols: Vec<&str> = needed.symbols.iter().map(String::as_str).collect();
+            let symbols: Vec<&str> = needed.symbols.iter().map(|symbol| &**symbol).collect();
             Ok((needed.soname != "libgone.so").then(|| vec![symbols.join("|")]))
         }
     }

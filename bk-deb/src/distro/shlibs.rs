@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bk::{Context, Result, display};
 
@@ -16,8 +17,8 @@ pub struct Needed {
     /// The versions they were linked against, `GLIBC_2.34`.
     pub versions: BTreeSet<String>,
     /// The symbols they use, `printf@GLIBC_2.2.5`, or `deflate@Base`. Those without a version may
-    /// be another library's.
-    pub symbols: BTreeSet<String>,
+    /// be another library's, so that many libraries have the same.
+    pub symbols: BTreeSet<Arc<str>>,
 }
 
 /// Where shared libraries come from.
@@ -335,8 +336,9 @@ mod tests {
     use super::*;
 
     fn needed(soname: &str, versions: &[&str], symbols: &[&str]) -> Needed {
-        let set = |list: &[&str]| list.iter().map(|s| s.to_string()).collect();
-        Needed { soname: soname.into(), versions: set(versions), symbols: set(symbols) }
+        let versions = versions.iter().map(|v| v.to_string()).collect();
+        let symbols = symbols.iter().map(|s| Arc::from(*s)).collect();
+        Needed { soname: soname.into(), versions, symbols }
     }
 
     #[test]
