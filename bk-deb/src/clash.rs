@@ -23,11 +23,14 @@ pub fn settle(
     let more =
         all.iter().map(|(instruction, paths)| with_distro(instruction, paths, contents, console));
     let more: Vec<Relations> = more.collect::<Result<_>>()?;
-    for (Relations { conflicts, moved }, looked) in more.into_iter().zip(looked) {
+    for (Relations { conflicts, moved, taken, provides }, looked) in more.into_iter().zip(looked) {
         let spec = &mut instructions[looked.at].spec;
         spec.conflicts.extend(conflicts);
+        spec.conflicts.extend(taken.iter().cloned());
         spec.breaks.extend(moved.iter().cloned());
         spec.replaces.extend(moved);
+        spec.replaces.extend(taken);
+        spec.provides.extend(provides);
     }
     Ok(())
 }
@@ -70,6 +73,11 @@ struct Relations {
     /// Older versions of what is built too, whose files have moved (Policy 7.6.1): for `Breaks` and
     /// `Replaces`.
     moved: Vec<String>,
+    /// Parts of what is one package here, which it stands in place of (Policy 7.6.2): for `Conflicts`
+    /// and `Replaces`.
+    taken: Vec<String>,
+    /// Those of them that other packages depend on.
+    provides: Vec<String>,
 }
 
 /// Holds a package's paths against those of the distribution's packages.
@@ -102,6 +110,13 @@ fn with_distro(
                 return Err(Error::new(what).hint(format!(
                     "both are needed: leave the file out ({remedy}), or build all (--all)"
                 )));
+            }
+            None if let Some(asked) = instruction.siblings.get(owner) => {
+                console
+                    .info(&format!("{what}: it stands in place of that part of the same source"));
+                relations.taken.push(owner.to_owned());
+                let version = &instruction.version;
+                relations.provides.extend(asked.then(|| format!("{owner} (= {version})")));
             }
             None => {
                 console.warn(&format!(

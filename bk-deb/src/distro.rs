@@ -5,7 +5,7 @@ mod facts;
 pub mod shlibs;
 mod sources;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use bk::{Console, Context, Error, Result};
@@ -33,8 +33,9 @@ pub struct Selection {
 pub struct Distro {
     /// Its code name.
     pub suite: String,
-    /// One line a package, `name TAB version TAB provides TAB depends`, sorted by name; of the
-    /// dependencies only those of Python's packages on others of Python's.
+    /// One line a package, `name TAB version TAB provides TAB depends TAB source TAB asked`, sorted by
+    /// name: of the dependencies only those of Python's packages on others of Python's, the source
+    /// where it is called otherwise, and `y` where packages of other sources depend on it.
     packages: String,
     /// Normalised Python name → binary package, as the suite's dh-python knows them.
     names: HashMap<String, String>,
@@ -72,8 +73,8 @@ impl Distro {
         Ok(Distro { suite, packages: facts.packages, names: facts.names })
     }
 
-    /// A distribution with these packages, as `name TAB version TAB provides TAB depends` lines,
-    /// the last being optional, and no table of names.
+    /// A distribution with these packages, as lines of [`Distro::packages`], whose last fields are
+    /// optional, and no table of names.
     pub fn from_lines(suite: &str, lines: &[&str]) -> Self {
         let mut lines = lines.to_vec();
         lines.sort_unstable();
@@ -150,6 +151,30 @@ impl Distro {
             let named = |p: &str| p.split(['(', ' ']).next() == Some(name);
             provides.split(',').any(|p| named(p.trim())).then_some(package)
         })
+    }
+
+    /// The other packages that are built of the same source as each of `packages`, and whether those of
+    /// other sources depend on them.
+    pub fn siblings(&self, packages: &[&str]) -> HashMap<String, BTreeMap<String, bool>> {
+        fn about(line: &str) -> (&str, &str, bool) {
+            let mut fields = line.split('\t');
+            let name = fields.next().unwrap_or_default();
+            let source = fields.nth(3).filter(|source| !source.is_empty()).unwrap_or(name);
+            (name, source, fields.next() == Some("y"))
+        }
+        let mut wanted: HashMap<&str, Vec<&str>> = HashMap::new();
+        for package in packages {
+            if let Some((_, source, _)) = self.line(package).map(about) {
+                wanted.entry(source).or_default().push(package);
+            }
+        }
+        let mut found: HashMap<String, BTreeMap<String, bool>> = HashMap::new();
+        for (name, source, asked) in self.packages.lines().map(about) {
+            for package in wanted.get(source).into_iter().flatten().filter(|p| **p != name) {
+                found.entry((*package).to_owned()).or_default().insert(name.to_owned(), asked);
+            }
+        }
+        found
     }
 
     /// What a package of it asks of the versions of other Python distributions: the relations its
@@ -289,6 +314,25 @@ mod tests {
         assert_eq!(distro.python(), Some(((3, 11), "3.11.2".into())));
         assert_eq!(distro.glibc(), Some((2, 36)));
         assert!(distro.dpkg_at_least("1.21.18") && !distro.dpkg_at_least("1.22"));
+    }
+
+    #[test]
+    fn siblings_are_of_one_source() {
+        let distro = Distro::from_lines(
+            "bookworm",
+            &[
+                "python3-cffi\t1.15.1-5\t\t\tpython-cffi\ty",
+                "python3-cffi-backend\t1.15.1-5+b1\t\t\tpython-cffi\ty",
+                "python-cffi-doc\t1.15.1-5\t\t\tpython-cffi\t",
+                "python-cffi\t1.0-1\t",
+                "python3-lone\t1.0-1\t",
+            ],
+        );
+        let found = distro.siblings(&["python3-cffi", "python3-lone", "python3-gone"]);
+        let siblings =
+            [("python-cffi", false), ("python-cffi-doc", false), ("python3-cffi-backend", true)];
+        let siblings = siblings.map(|(name, asked)| (name.to_owned(), asked)).into();
+        assert_eq!(found, HashMap::from([("python3-cffi".to_owned(), siblings)]));
     }
 
     #[test]

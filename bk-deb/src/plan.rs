@@ -86,6 +86,10 @@ pub struct Instruction {
     /// has. Who makes this package alone knows by them whom it may meet.
     #[serde(default)]
     pub suite: Arc<BTreeMap<String, Option<String>>>,
+    /// The distribution's packages of the source that its package of this name has, and whether those
+    /// of other sources depend on them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub siblings: BTreeMap<String, bool>,
 }
 
 impl Record for Instruction {
@@ -138,6 +142,7 @@ impl Instruction {
             options,
             version,
             suite: suite.clone(),
+            siblings: BTreeMap::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::debian::compression::Compression;
 use crate::distro::contents::{Contents, When};
 use crate::distro::{Distro, Selection};
 use crate::fetch::Fetch;
-use crate::graph::{Graph, Grower, Reuse, Rules};
+use crate::graph::{Graph, Grower, Node, Reuse, Rules};
 use crate::overrides::{Overrides, Setting};
 use crate::plan::Instruction;
 use crate::python::config;
@@ -520,16 +520,20 @@ impl Request {
         let of_roots = self.of_roots();
         let revision = &self.packaging_version;
         let suite = Arc::new(resolved.graph.suite(revision));
-        let one = |node| {
+        let nodes = &resolved.graph.nodes;
+        let packages: Vec<&str> = nodes.iter().map(|node| node.package.as_str()).collect();
+        let mut siblings = resolved.distro.siblings(&packages);
+        let one = |node: &Node| {
             let mut instruction =
                 Instruction::new(node, &resolved.graph, &suite, revision, options.clone());
+            instruction.siblings = siblings.remove(&node.package).unwrap_or_default();
             if resolved.roots.contains(&node.name) {
                 of_roots.apply(&mut instruction.spec)?;
             }
             overrides.apply(&node.name, &mut instruction.spec)?;
             Ok(instruction)
         };
-        resolved.graph.nodes.iter().map(one).collect()
+        nodes.iter().map(one).collect()
     }
 }
 

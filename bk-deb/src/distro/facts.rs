@@ -17,7 +17,7 @@ use crate::debian::version::compare;
 use crate::fetch::Fetch;
 
 /// The first line of a file of facts: another layout gets another number.
-const FORMAT: &str = "bk-deb facts 2";
+const FORMAT: &str = "bk-deb facts 3";
 /// The facts of all of Debian 12 are 3 MB.
 const FACTS_LIMIT: u64 = 64 << 20;
 /// Debian 12's InRelease has 150 kB.
@@ -41,12 +41,16 @@ struct Entry {
     provides: String,
     /// Of a package of Python's: its relations to others of Python's.
     depends: String,
+    /// The source package it is built of.
+    source: String,
 }
 
 /// What is being drawn from indexes.
 #[derive(Default)]
 struct Draft {
     packages: BTreeMap<String, Entry>,
+    /// The source package of what depends on a package; empty if there are several.
+    asked: HashMap<String, String>,
     /// dh-python's package: its place in the archive, and its SHA-256.
     table: Option<(String, String)>,
 }
@@ -265,6 +269,19 @@ impl Draft {
             true => python_depends(&get("Depends")),
             false => String::new(),
         };
+        let source = get("Source");
+        let source = source.split_ascii_whitespace().next().unwrap_or(&package);
+        source.clone_into(&mut entry.source);
+        for relation in
+            [get("Pre-Depends"), get("Depends")].iter().flat_map(|r| r.split([',', '|']))
+        {
+            let name = relation.trim().split([' ', '(', ':']).next().unwrap_or_default();
+            match self.asked.get_mut(name) {
+                None => drop(self.asked.insert(name.to_owned(), source.to_owned())),
+                Some(by) if *by != source => by.clear(),
+                Some(_) => {}
+            }
+        }
         if package == "dh-python" {
             self.table = Some((get("Filename").into(), get("SHA256").into()));
         }
@@ -310,8 +327,12 @@ impl Draft {
         let packages = self
             .packages
             .iter()
-            .map(|(name, entry)| {
-                format!("{name}\t{}\t{}\t{}\n", entry.version, entry.provides, entry.depends)
+            .map(|(name, Entry { version, provides, depends, source })| {
+                let asked = self.asked.get(name).is_some_and(|by| by != source);
+                let asked = if asked { "y" } else { "" };
+                // Most are called like their source.
+                let source = if source == name { "" } else { source };
+                format!("{name}\t{version}\t{provides}\t{depends}\t{source}\t{asked}\n")
             })
             .collect();
         let facts = Facts { packages, names: names(&table.clone().unwrap_or_default()) };
@@ -379,13 +400,28 @@ mod tests {
         write(
             "Package: b\nVersion: 1\n\nPackage: a\nVersion: 2\nProvides: c,\n d\n\nPackage: b\nVersion: 3\n",
         );
-        assert_eq!(draw().packages, "a\t2\tc,  d\t\nb\t3\t\t\n");
-        assert_eq!(draw().packages, "a\t2\tc,  d\t\nb\t3\t\t\n");
+        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\nb\t3\t\t\t\t\n");
+        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\nb\t3\t\t\t\t\n");
         write(
             "Package: python3-a\nVersion: 1\n\
              Depends: libc6 (>= 2), python3-b (<< 3) | x, python3-c, python3-d (>= 1)\n",
         );
-        assert_eq!(draw().packages, "python3-a\t1\t\tpython3-b (<< 3) | x, python3-d (>= 1)\n");
+        assert_eq!(draw().packages, "python3-a\t1\t\tpython3-b (<< 3) | x, python3-d (>= 1)\t\t\n");
+    }
+
+    #[test]
+    fn sources_are_kept_and_what_those_of_others_ask_for() {
+        let index = "Package: a\nVersion: 1-1+b1\nSource: s (1-1)\nDepends: a-lib (= 1), b\n\n\
+                     Package: a-lib\nVersion: 1\nSource: s\n\n\
+                     Package: b\nVersion: 1\nPre-Depends: x | a-data:any (>= 1)\n\n\
+                     Package: a-data\nVersion: 1\nSource: s\n";
+        let mut draft = Draft::default();
+        draft.read(index.as_bytes()).unwrap();
+        let facts = draft.finish(None, Path::new("/nowhere"), "").unwrap();
+        assert_eq!(
+            facts.packages,
+            "a\t1-1+b1\t\t\ts\t\na-data\t1\t\t\ts\ty\na-lib\t1\t\t\ts\t\nb\t1\t\t\t\ty\n"
+        );
     }
 
     #[test]
