@@ -515,6 +515,17 @@ fn a_project_says_in_its_configuration_what_differs_per_package() {
     assert!(house.fails(&["app"], 2).contains("sektion"));
 }
 
+/// Puts another index into the suite, or in place of the one that is there.
+fn publish(house: &House, name: &str, text: &str) {
+    let suite = house.path("archive/dists/test");
+    fs::write(suite.join(name), text).unwrap();
+    let sum = common::output("sha256sum", &[suite.join(name).to_str().unwrap()]);
+    let release = fs::read_to_string(suite.join("InRelease")).unwrap();
+    let others: String = release.split_inclusive('\n').filter(|l| !l.contains(name)).collect();
+    let line = format!(" {} {} {name}\n", &sum[..64], text.len());
+    fs::write(suite.join("InRelease"), others + &line).unwrap();
+}
+
 #[test]
 fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
     let house = House::new();
@@ -525,15 +536,10 @@ fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
     house
         .add(Wheel::new("lib", "2.0", "py3-none-any").file("lib.py", "").file("moved.py", ""), &[]);
     // As apt-ftparchive writes it; /usr/bin/jupyter really is jupyter-core's in Debian.
-    let suite = house.path("archive/dists/test");
     let contents = "usr/bin/jupyter python/jupyter-core\n\
                     usr/lib/python3/dist-packages/moved.py python/python3-app\n\
                     usr/lib/python3/dist-packages/lib.py python/python3-lib\n";
-    fs::write(suite.join("main/Contents-amd64"), contents).unwrap();
-    let sum = common::output("sha256sum", &[suite.join("main/Contents-amd64").to_str().unwrap()]);
-    let release = fs::read_to_string(suite.join("InRelease")).unwrap();
-    let line = format!(" {} {} main/Contents-amd64\n", &sum[..64], contents.len());
-    fs::write(suite.join("InRelease"), release + &line).unwrap();
+    publish(&house, "main/Contents-amd64", contents);
 
     // Without the index nothing is known of it.
     let paths = house.built(&["app"]);
@@ -559,6 +565,65 @@ fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
     assert_eq!(field(&app, "Conflicts"), "");
     house.built(&["app", "-x", "usr/bin/jupyter"]);
     assert_eq!(field(&app, "Conflicts"), "");
+}
+
+#[test]
+fn what_the_distribution_splits_is_replaced_as_a_whole() {
+    let house = House::new();
+    let split = Wheel::new("split", "2.0", "py3-none-any");
+    let split = split.file("split.py", "").file("_backend.py", "").file("_lib.py", "");
+    house.add(split, &[]);
+    // As python-cffi and pandas are in Debian, and a package that has a file by chance.
+    let suite = [
+        ("python3-split", "split", "split.py", "python3-split-lib, python3-split-backend (<< 2)"),
+        ("python3-split-lib", "split (1.0-1)", "_lib.py", ""),
+        ("python3-split-backend", "split (1.0-1)", "_backend.py", ""),
+        ("user", "user", "user.py", "python3-split-backend (>= 1)"),
+    ];
+    let (mut packages, mut contents) = (String::new(), String::new());
+    packages += "Package: dpkg\nVersion: 1.21.22\n\nPackage: python3\nVersion: 3.11.2-1+b1\n\n\
+                 Package: libc6\nVersion: 2.36-9\n\n";
+    let root = house.path("system");
+    let dpkg = |words: &[&str]| {
+        let root = format!("--root={}", root.display());
+        common::output("dpkg", &[&[&root, "--force-depends", "--no-debsig"], words].concat())
+    };
+    for dir in ["var/lib/dpkg/updates", "var/lib/dpkg/info"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
+    for (name, source, file, depends) in suite {
+        let paragraph = format!(
+            "Package: {name}\nVersion: 1.0-1\nArchitecture: all\nSource: {source}\n\
+             Depends: {depends}\nMaintainer: A <a@example.com>\nDescription: x\n"
+        )
+        .replace("Depends: \n", "");
+        packages += &format!("{paragraph}\n");
+        contents += &format!("usr/lib/python3/dist-packages/{file} python/{name}\n");
+        let tree = house.path(name);
+        fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+        fs::create_dir_all(tree.join("usr/lib/python3/dist-packages")).unwrap();
+        fs::write(tree.join("DEBIAN/control"), paragraph).unwrap();
+        fs::write(tree.join("usr/lib/python3/dist-packages").join(file), "").unwrap();
+        let deb = format!("{}.deb", tree.display());
+        common::output("dpkg-deb", &["-b", "--root-owner-group", tree.to_str().unwrap(), &deb]);
+        dpkg(&["--unpack", &deb]);
+    }
+    publish(&house, "main/binary-amd64/Packages", &packages);
+    publish(&house, "main/Contents-amd64", &contents);
+
+    let paths = house.built(&["split", "--contents", "fetch"]);
+    let deb = house.path(&paths[0]);
+    let parts = "python3-split-backend, python3-split-lib";
+    assert_eq!(field(&deb, "Conflicts"), parts);
+    assert_eq!(field(&deb, "Replaces"), parts);
+    assert_eq!(field(&deb, "Provides"), "python3-split-backend (= 2.0-1)");
+    // dpkg takes the parts away, and finds nothing that is overwritten.
+    dpkg(&["--unpack", deb.to_str().unwrap()]);
+    let shown = ["-W", "--showformat=${Package} ${Version}\n"];
+    let admin = format!("--admindir={}", root.join("var/lib/dpkg").display());
+    let there = common::output("dpkg-query", &[&[admin.as_str()], &shown[..]].concat());
+    assert_eq!(there, "python3-split 2.0-1\nuser 1.0-1\n");
 }
 
 #[test]
