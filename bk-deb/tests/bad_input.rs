@@ -321,8 +321,8 @@ fn large_members_are_streams_from_end_to_end() {
     for (name, file, start, size) in [
         ("big", "big.bin", "", 300),
         ("other", "other.bin", "", 150),
-        ("native", "native.so", "\\x7fELF", 100),
-        ("small", "small.so", "\\x7fELF", 15),
+        ("native", "native.so", "\\x7fELF", 150),
+        ("small", "small.so", "\\x7fELF", 3),
     ] {
         let code = format!(
             "    with z.open(zipfile.ZipInfo('{file}', (2024, 5, 6, 7, 8, 10)), 'w') as f:
