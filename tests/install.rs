@@ -19,7 +19,7 @@ fn tarball() -> &'static Path {
     TARBALL.get_or_init(|| {
         let dir = common::programs().join("../journeys");
         bk::file::create_dir(&dir).unwrap();
-        machine::tarball(&dir, None).unwrap()
+        machine::tarball(&dir, None, None).unwrap()
     })
 }
 

@@ -122,7 +122,7 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     let cache = format!("http://{address}");
     let _cache = Server::start(demo.bk(&["aptcache", "serve"]).args(["--listen", &address]))?;
     web::wait(&address)?;
-    let tarball = machine::tarball(&demo.dir, Some(&cache))?;
+    let tarball = machine::tarball(&demo.dir, None, Some(&cache))?;
 
     step(4, "the repository, served");
     let address = format!("127.0.0.1:{}", web::free_port()?);

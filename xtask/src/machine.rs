@@ -10,10 +10,12 @@ use rustix::process::{Pid, Signal};
 
 use crate::process;
 
-/// Makes the tarball of a Debian root with apt and Python, where there is none yet; `cache` is where
-/// an apt cache is, `http://ADDRESS`.
-pub fn tarball(dir: &Path, cache: Option<&str>) -> Result<PathBuf> {
-    let suite = suite()?;
+/// Makes the tarball of a Debian root with apt and Python, where there is none yet; `suite` is its code
+/// name, if it is not to be this system's Debian, and `cache` is where an apt cache is,
+/// `http://ADDRESS`.
+pub fn tarball(dir: &Path, suite: Option<&str>, cache: Option<&str>) -> Result<PathBuf> {
+    let own = own_suite()?;
+    let suite = suite.unwrap_or(&own);
     let tarball = dir.join(format!("{suite}.tar"));
     if tarball.is_file() {
         return Ok(tarball);
@@ -26,36 +28,38 @@ pub fn tarball(dir: &Path, cache: Option<&str>) -> Result<PathBuf> {
         .arg("mmdebstrap")
         // The indexes stay, so that apt-get update has little to fetch.
         .args(["--variant=apt", "--include=python3,ca-certificates", "--skip=cleanup/apt/lists"])
-        .arg(&suite)
+        .arg(suite)
         .arg(&new)
-        .args(mirrors(&suite)?);
+        .args(mirrors(&own, suite)?);
     process::run(&mut command)?;
     std::fs::rename(&new, &tarball)?;
     Ok(tarball)
 }
 
 /// The code name of this system's Debian.
-fn suite() -> Result<String> {
+fn own_suite() -> Result<String> {
     let text = std::fs::read_to_string("/etc/os-release")?;
     let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let name = name.map(|name| name.trim_matches('"').to_owned());
     name.ok_or_else(|| Error::new("'/etc/os-release' names no code name").hint("run it on Debian"))
 }
 
-/// This system's own sources of the suite, a line of sources.list(5) each.
-fn mirrors(suite: &str) -> Result<Vec<String>> {
+/// This system's own sources, a line of sources.list(5) each, with `suite` in the place of its `own`.
+fn mirrors(own: &str, suite: &str) -> Result<Vec<String>> {
     let mut apt_get = Command::new("apt-get");
     apt_get.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)"]);
     let text = process::stdout(apt_get.arg("Created-By: Packages"))?;
-    let wanted = ["", "-updates", "-security"].map(|end| format!("{suite}{end}"));
-    let lines: BTreeSet<String> = text
-        .lines()
-        .filter(|line| line.split(' ').nth(1).is_some_and(|name| wanted.iter().any(|w| w == name)))
-        .map(|line| format!("deb {line}"))
-        .collect();
+    let line = |line: &str| {
+        let (uri, rest) = line.split_once(' ')?;
+        let (name, component) = rest.split_once(' ')?;
+        let end = name.strip_prefix(own)?;
+        matches!(end, "" | "-updates" | "-security")
+            .then(|| format!("deb {uri} {suite}{end} {component}"))
+    };
+    let lines: BTreeSet<String> = text.lines().filter_map(line).collect();
     match lines.is_empty() {
         false => Ok(lines.into_iter().collect()),
-        true => Err(Error::new(format!("apt knows no mirror of '{suite}'"))
+        true => Err(Error::new(format!("apt knows no mirror of '{own}'"))
             .hint("run apt-get update, and see sources.list(5)")),
     }
 }
