@@ -1,6 +1,8 @@
 //! The HTTP layer of the servers (feature `http`): a hyper 1 server with limits and a graceful stop,
 //! and files with ranges and validators.
 
+mod files;
+mod front;
 mod server;
 
 use std::fs::File;
@@ -25,7 +27,9 @@ pub use hyper;
 pub use hyper_util;
 pub use tokio;
 
-pub use self::server::{Limits, Server, listen, serve};
+pub use self::files::{Files, Open};
+pub use self::front::{Plain, front, is_canonical};
+pub use self::server::{Limits, Server, listen};
 
 /// A request, its body not read yet.
 pub type Request = hyper::Request<Incoming>;
@@ -47,12 +51,12 @@ pub enum Caching {
 }
 
 impl Caching {
-    fn header(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+    fn text(self) -> &'static str {
+        match self {
             // A year: what RFC 9111 lets caches count to without surprises.
             Caching::Immutable => "public, max-age=31536000, immutable",
             Caching::Revalidate => "no-cache",
-        })
+        }
     }
 }
 
@@ -141,8 +145,7 @@ pub async fn file(
         Ok(Ok(None)) => return error(StatusCode::NOT_FOUND, "not found"),
         _ => return error(StatusCode::INTERNAL_SERVER_ERROR, "cannot read the file"),
     };
-    let tag = format!("\"{:x}-{:x}-{:x}\"", meta.ino(), meta.len(), modified_nanos(&meta));
-    let modified = http_date(meta.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+    let (tag, modified) = validators(&meta);
     let get = |name| request.get(name).and_then(|value| value.to_str().ok());
     let unchanged = match get(header::IF_NONE_MATCH) {
         Some(tags) => tags.split(',').any(|t| {
@@ -185,7 +188,7 @@ pub async fn file(
         set(header::CONTENT_LENGTH, size.to_string());
         set(header::CONTENT_TYPE, content_type.into());
     }
-    headers.insert(header::CACHE_CONTROL, caching.header());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching.text()));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
@@ -203,8 +206,11 @@ fn open(path: &Path) -> io::Result<Option<(File, std::fs::Metadata)>> {
     Ok(meta.is_file().then_some((file, meta)))
 }
 
-fn modified_nanos(meta: &std::fs::Metadata) -> i128 {
-    i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
+/// What tells a file from another of its name: `ETag` and `Last-Modified` (RFC 9110, 8.8).
+fn validators(meta: &std::fs::Metadata) -> (String, String) {
+    let nanos = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+    let tag = format!("\"{:x}-{:x}-{nanos:x}\"", meta.ino(), meta.len());
+    (tag, http_date(meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)))
 }
 
 /// What a client wants of a file (RFC 9110, 14.2).

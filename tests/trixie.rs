@@ -90,7 +90,8 @@ fn the_next_debian_updates_installs_upgrades_pins_and_gets_sources() {
 
     let sources = machine.path("tmp/sources");
     bk::file::create_dir(&sources).unwrap();
-    let fetch = ["sh", "-c", "cd /tmp/sources && exec apt-get -q source --download-only python3-flask"];
+    let fetch =
+        ["sh", "-c", "cd /tmp/sources && exec apt-get -q source --download-only python3-flask"];
     machine.run(&fetch).unwrap();
     let dsc = std::fs::read_dir(&sources).unwrap().map(|entry| entry.unwrap().path());
     let dsc = dsc.into_iter().find(|path| path.extension().is_some_and(|e| e == "dsc")).unwrap();

@@ -49,7 +49,7 @@ pub struct Entry {
     right: AtomicU64,
     unknown: AtomicU64,
     /// The head of a plain answer, without its date.
-    plain: Vec<u8>,
+    pub(crate) plain: Vec<u8>,
 }
 
 /// A package that no index knows is believed for so long not to be another one.
@@ -83,12 +83,6 @@ impl Entry {
     /// The indexes of this state do not know it.
     pub fn is_unknown(&self, epoch: u64) {
         self.unknown.store(epoch, Ordering::Relaxed);
-    }
-
-    /// The head of an answer with all of it.
-    pub fn head(&self) -> Vec<u8> {
-        let date = http_date(SystemTime::now());
-        [&self.plain, b"date: ".as_slice(), date.as_bytes(), b"\r\n\r\n"].concat()
     }
 
     /// Its archive said that it is still so.

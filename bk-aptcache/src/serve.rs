@@ -122,7 +122,6 @@ impl Args {
             TcpListener::bind(address).context(|| format!("cannot listen on '{address}'"))
         });
         let secure = secure.collect::<Result<Vec<_>>>()?;
-        more_descriptors();
 
         let root = self.folder.path(session);
         bk::file::create_dir(&root)?;
@@ -166,8 +165,9 @@ impl Args {
         });
         let (care, fastest) = (cache.clone(), self.fastest);
         let (admit, answer, front) = (cache.clone(), cache.clone(), cache.clone());
-        let server = server.front(move |client, stream, stopping| {
-            crate::front::run(front.clone(), client, stream, stopping)
+        let server = server.front(move |client: Arc<Connection>, stream, stopping| {
+            let cache = front.clone();
+            http::front(stream, stopping, move |target| crate::front::hit(&cache, &client, target))
         });
         let served = runtime.block_on(async move {
             tokio::spawn(look_after(care, rules, fastest, console));
@@ -223,15 +223,6 @@ async fn look_after(cache: Arc<Cache>, rules: Rules, fastest: bool, console: Con
         };
         drop(tokio::task::spawn_blocking(work).await);
     }
-}
-
-/// A connection, a file and an upstream each take a descriptor.
-fn more_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    // With what there is it serves fewer at once.
-    let _ = setrlimit(Resource::Nofile, most);
 }
 
 fn tls(cert: &Path, key: &Path) -> Result<rustls::ServerConfig> {

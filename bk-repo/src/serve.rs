@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bk::http::hyper::{Method, StatusCode, header};
-use bk::http::{self, Caching, Request, Response};
+use bk::http::{self, Caching, Files, Request, Response};
 use bk::{Console, Error, Result, Session, Status, display};
 
 use crate::archive::repository::Repository;
@@ -76,6 +76,8 @@ pub struct Server {
     pub keys: Arc<Keys>,
     /// What is counted.
     pub metrics: Metrics,
+    /// The files that are open.
+    files: Files,
     /// stderr.
     pub console: Console,
 }
@@ -129,17 +131,60 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         Garden { repos: paths, keys, access, watched }.start(&session.console)?;
     }
     let console = session.console.clone();
-    let metrics = Metrics::default();
-    let server = Arc::new(Server { sites, incoming, access, keys, metrics, console });
-    http::serve(listeners, &session.console, move |request| {
-        let server = server.clone();
-        async move {
-            let response = answer(server.clone(), request).await;
-            server.metrics.count(response.status());
-            response
-        }
-    })?;
+    let (metrics, files) = (Metrics::default(), Files::default());
+    let server = Arc::new(Server { sites, incoming, access, keys, metrics, console, files });
+    let front = server.clone();
+    http::Server::new(&session.console)
+        .listen(listeners)
+        .front(move |_, stream, stopping| {
+            let server = front.clone();
+            http::front(stream, stopping, move |target| server.open(target))
+        })
+        .run(
+            |_| Some(()),
+            move |_, request| {
+                let server = server.clone();
+                async move {
+                    let line = format!("{} {}", request.method(), request.uri());
+                    let response = answer(server.clone(), request).await;
+                    server.metrics.count(response.status());
+                    server.console.info(&format!("{line} {}", response.status().as_u16()));
+                    response
+                }
+            },
+        )?;
     Ok(Status::Done)
+}
+
+impl Server {
+    /// The file that a target names, if its name will always mean it: most that apt asks for.
+    fn open(&self, target: &str) -> Option<Arc<http::Open>> {
+        let path = target.strip_prefix('/').filter(|path| http::is_canonical(path))?;
+        let (site, path) = match self.sites.len() {
+            1 => (self.sites.values().next()?, path),
+            _ => {
+                path.split_once('/').and_then(|(name, path)| Some((self.sites.get(name)?, path)))?
+            }
+        };
+        let names: Vec<&str> = path.split('/').collect();
+        if caching(&names) != Caching::Immutable {
+            return None;
+        }
+        let kind = content_type(names.last()?);
+        let open = self.files.get(&site.path().join(path), kind, Caching::Immutable)?;
+        self.metrics.count(StatusCode::OK);
+        self.console.info(&format!("GET {target} 200"));
+        Some(open)
+    }
+}
+
+/// Whether the file of these names will always be the same.
+fn caching<T: AsRef<str>>(names: &[T]) -> Caching {
+    match names {
+        [first, _, ..] if first.as_ref() == "pool" => Caching::Immutable,
+        [.., folder, _, _] if folder.as_ref() == "by-hash" => Caching::Immutable,
+        _ => Caching::Revalidate,
+    }
 }
 
 async fn answer(server: Arc<Server>, request: Request) -> Response {
@@ -175,11 +220,7 @@ async fn answer(server: Arc<Server>, request: Request) -> Response {
     }
     let file = names.iter().fold(site.path().to_owned(), |path, name| path.join(name));
     if !names.is_empty() && !file.is_dir() {
-        let caching = match &names[..] {
-            [first, ..] if first == "pool" => Caching::Immutable,
-            [.., folder, _, _] if folder == "by-hash" => Caching::Immutable,
-            _ => Caching::Revalidate,
-        };
+        let caching = caching(&names);
         let kind = content_type(names.last().map_or("", String::as_str));
         return http::file(request.method(), request.headers(), file, kind, caching).await;
     }

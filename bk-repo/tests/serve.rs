@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use common::{Server, World};
 
@@ -69,6 +71,51 @@ fn ranges_validators_and_caching_are_those_of_http() {
     }
     assert_eq!(server.ask("POST", pool, "Content-Length: 0\r\n").0, 405);
     assert_eq!(server.get("/pool", "").0, 301);
+    server.stop();
+}
+
+#[test]
+fn a_file_is_the_same_whichever_way_it_is_asked_for_until_it_is_another() {
+    let world = World::new();
+    let a = world.deb("a", "1", "all", "");
+    world.bk(&["add", "repo", &a]).ok();
+    let server = Server::start(&world, &["repo"]);
+    let pool = "pool/main/a/a/a_1_all.deb";
+    // Of the two requests on one connection the first is plain, and the second is not.
+    let both = || {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        write!(stream, "GET /{pool} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        write!(stream, "GET /{pool} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let mut answers = Vec::new();
+        while !bytes.is_empty() {
+            let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
+            let lines = head.lines().map(str::to_owned);
+            let lines: BTreeSet<String> = lines
+                .filter(|line| !line.starts_with("date:") && line != "connection: close")
+                .collect();
+            let size = lines.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let next = end + 4 + size.parse::<usize>().unwrap();
+            answers.push((lines.clone(), bytes[end + 4..next].to_vec()));
+            bytes.drain(..next);
+        }
+        answers
+    };
+    let answers = both();
+    assert_eq!((answers.len(), &answers[0]), (2, &answers[1]));
+    assert_eq!(answers[0].1, fs::read(world.path(&a)).unwrap());
+    // A second later another file in its place is noticed, and that there is none.
+    let path = world.path("repo").join(pool);
+    bk::file::write(&path, b"another").unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    let answers = both();
+    assert_eq!((answers.len(), &answers[0]), (2, &answers[1]));
+    assert_eq!(answers[0].1, b"another");
+    fs::remove_file(&path).unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    assert!(both()[0].0.contains("http/1.1 404 not found"));
     server.stop();
 }
 

@@ -79,28 +79,6 @@ fn inherit(fd: i32) -> TcpListener {
     unsafe { TcpListener::from_raw_fd(fd) }
 }
 
-/// Answers requests with `handle` until SIGTERM or SIGINT, then ends what is in flight.
-pub fn serve<F, R>(listeners: Vec<TcpListener>, console: &Console, handle: F) -> Result<()>
-where
-    F: Fn(Request) -> R + Send + Sync + 'static,
-    R: Future<Output = Response> + Send + 'static,
-{
-    let logger = console.clone();
-    let handle = Arc::new(handle);
-    Server::new(console).listen(listeners).run(
-        |_| Some(()),
-        move |_, request| {
-            let (handle, logger) = (handle.clone(), logger.clone());
-            async move {
-                let line = format!("{} {}", request.method(), request.uri());
-                let response = handle(request).await;
-                logger.info(&format!("{line} {}", response.status().as_u16()));
-                response
-            }
-        },
-    )
-}
-
 /// What answers a plain connection before hyper does: see [`Server::front`].
 type Front<C> = dyn Fn(Arc<C>, TcpStream, watch::Receiver<()>) -> Fronted + Send + Sync;
 
@@ -208,6 +186,7 @@ impl<C: Send + Sync + 'static> Server<C> {
         F: Fn(Arc<C>, Request) -> R + Send + Sync + 'static,
         R: Future<Output = Response> + Send + 'static,
     {
+        descriptors();
         crate::signal::leave_to_server(self.reload.is_some());
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -265,6 +244,19 @@ impl<C: Send + Sync + 'static> Server<C> {
             self.console.warn("some clients were cut off");
         }
         Ok(())
+    }
+}
+
+/// Has as many descriptors as the system lets this process have, and says how many that is, if there is
+/// a limit: each connection and each open file takes one.
+pub fn descriptors() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, most) {
+        Ok(()) => limit.maximum,
+        // With what there is it serves fewer at once.
+        Err(_) => limit.current,
     }
 }
 
