@@ -3,5 +3,6 @@
 pub mod compression;
 pub mod control;
 pub mod deb;
+pub(crate) mod members;
 pub mod sources;
 pub mod version;

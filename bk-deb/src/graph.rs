@@ -341,13 +341,20 @@ impl Grower<'_> {
             depends.retain(|relation| !bounded.contains(relation));
             let locked = &self.locked[name];
             let package = package_of(name);
+            let version = version::debian(&locked.version, self.distro.epoch(&package));
+            if let Err(error) = crate::debian::version::Version::parse(&version) {
+                let what = format!("'{}' cannot be a version of a Debian package", locked.version);
+                let hint = "leave it out with --exclude, or choose another version of it";
+                graph.failed.push((name.clone(), error.context(what).hint(hint)));
+                continue;
+            }
             let requires: BTreeSet<&PackageName> =
                 edges.iter().map(|e| &e.name).filter(|n| walk.extras.contains_key(*n)).collect();
             graph.nodes.push(Node {
                 name: name.clone(),
                 python_version: locked.version.clone(),
                 wheel: found.wheel,
-                version: version::debian(&locked.version, self.distro.epoch(&package)),
+                version,
                 package,
                 depends,
                 extras: extras.iter().cloned().collect(),

@@ -166,6 +166,10 @@ fn what_is_not_for_the_target_is_refused() {
     let path = house.add(wheel("requirement"), &["not a requirement !!"]);
     refused(&house, &path, "requirement");
 
+    // dpkg keeps an epoch in an int.
+    let path = house.add(Wheel::new("epochal", "2147483648!1.0", ANY).file("epochal.py", ""), &[]);
+    refused(&house, &path, "its epoch is no number up to 2147483647");
+
     // A lock whose hash is another's, and one that is right.
     let good = house.wheel("locked", "1.0", &[]);
     let sum = output("sha256sum", &[good.to_str().unwrap()]);

@@ -13,6 +13,7 @@ use md5::{Digest, Md5};
 
 use super::compression::{Compression, Encoder};
 use super::control::Paragraph;
+use super::members::Members;
 
 /// What a control archive may unpack to. The largest in Debian 12 (texlive's) has 9 MB.
 const CONTROL_LIMIT: u64 = 64 << 20;
@@ -43,7 +44,7 @@ pub struct ControlFile {
 
 /// A package being read: first [`Deb::control`], then [`Deb::data`], each once.
 pub struct Deb<R: Read> {
-    package: debpkg::DebPkg<R>,
+    package: debpkg::DebPkg<Members<R>>,
 }
 
 impl Deb<io::BufReader<File>> {
@@ -61,7 +62,7 @@ impl Deb<io::BufReader<File>> {
 impl<R: Read> Deb<R> {
     /// Reads the start of a package.
     pub fn read(reader: R) -> Result<Self> {
-        let package = debpkg::DebPkg::parse(reader)
+        let package = debpkg::DebPkg::parse(Members::new(reader))
             .map_err(|e| Error::from(e).context("not a Debian package"))?;
         match package.format_version() {
             (2, _) => Ok(Deb { package }),

@@ -23,7 +23,7 @@ impl Version {
         if text.contains(':')
             && (epoch.is_empty() || epoch.parse::<i32>().is_err() || !digits(epoch))
         {
-            return bad("the epoch is no number");
+            return bad("its epoch is no number up to 2147483647");
         }
         if !upstream.starts_with(|c: char| c.is_ascii_digit()) {
             return bad("it does not start with a digit");

@@ -20,7 +20,8 @@ use pep440_rs::{LocalSegment, Prerelease, PrereleaseKind, Version};
 /// The Debian upstream version of a Python version, its release digits as published.
 ///
 /// `epoch` is what the distribution's own package of that name has: without it, ours would be older
-/// than every version there (python3-numpy is `1:1.24.2` in Debian 12).
+/// than every version there (python3-numpy is `1:1.24.2` in Debian 12). dpkg takes no epoch that does
+/// not fit an `int`: who uses what is returned has to look.
 pub fn debian(version: &Version, epoch: u64) -> String {
     with_release(version, epoch, version.release())
 }
@@ -35,7 +36,7 @@ pub(super) fn stripped(version: &Version, epoch: u64) -> String {
 
 fn with_release(version: &Version, epoch: u64, release: &[u64]) -> String {
     let mut text = String::new();
-    let epoch = epoch + version.epoch();
+    let epoch = epoch.saturating_add(version.epoch());
     if epoch > 0 {
         push(&mut text, format_args!("{epoch}:"));
     }

@@ -10,6 +10,7 @@ use md5::{Digest, Md5};
 
 use super::Findings;
 use crate::debian::deb::{ControlFile, Deb};
+use crate::debian::members::Members;
 use crate::elf::{self, Elf, Held};
 
 /// What is kept of a file's start: more than an interpreter line has (see execve(2)).
@@ -104,7 +105,7 @@ impl Opened {
 }
 
 fn members(path: &Path) -> Result<Vec<String>> {
-    let mut archive = ar::Archive::new(BufReader::new(File::open(path)?));
+    let mut archive = ar::Archive::new(Members::new(BufReader::new(File::open(path)?)));
     let mut members = Vec::new();
     while let Some(entry) = archive.next_entry() {
         members.push(String::from_utf8_lossy(entry?.header().identifier()).into_owned());

@@ -114,7 +114,13 @@ pub fn version(bytes: &[u8]) {
         assert_eq!(compare(a, b), compare(b, a).reverse());
     }
     if let Ok(version) = text.parse::<pep440_rs::Version>() {
-        assert!(Version::parse(&mapping::version::debian(&version, 0)).is_ok(), "{version}");
+        // dpkg's epochs end with its `int`.
+        let fits = i32::try_from(version.epoch()).is_ok();
+        assert_eq!(
+            Version::parse(&mapping::version::debian(&version, 0)).is_ok(),
+            fits,
+            "{version}"
+        );
     }
 }
 
