@@ -1,5 +1,6 @@
 //! `bk-deb convert`: packages of other systems become .debs, and .debs theirs.
 
+mod header;
 mod rpm;
 mod script;
 mod tgz;

@@ -13,7 +13,7 @@ use rpm::{
 };
 
 use super::script::{Phase, for_dpkg, for_rpm, refused};
-use super::{Made, Spool, debian_name, fields};
+use super::{Made, Spool, debian_name, fields, header};
 use crate::debian::compression::decode;
 use crate::debian::control::Paragraph;
 use crate::debian::version::Version;
@@ -23,8 +23,6 @@ use crate::tree::{Attributes, Content, Entry, Kind, safe};
 
 /// What an .rpm starts with (rpm's lead).
 pub const MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
-/// A header larger than this is none: the largest of Fedora (texlive's) have 40 MB.
-const HEADER_LIMIT: u64 = 256 << 20;
 /// The program that rpm runs without a script, where Debian has a trigger.
 const LDCONFIG: &str = "/sbin/ldconfig";
 
@@ -65,15 +63,14 @@ const SHARED: &[&str] = &[
 
 pub fn read(file: File, drop_scripts: bool) -> Result<Parts> {
     let bad = || "it is no whole .rpm".to_owned();
-    let mut limited = BufReader::new((&file).take(HEADER_LIMIT));
-    let metadata = PackageMetadata::parse(&mut limited).context(bad)?;
+    let header = header::read(BufReader::new(&file)).context(bad)?;
+    let metadata = PackageMetadata::parse(&mut &header[..]).context(bad)?;
     if metadata.is_source_package() {
         return Err(Error::new("it is a source package")
             .hint("build it with rpmbuild --rebuild, and convert what comes of it"));
     }
-    let start = metadata.get_package_segment_offsets().payload;
     let mut parts =
-        Parts { entries: payload(&file, start, &metadata).context(bad)?, ..Parts::default() };
+        Parts { entries: payload(&file, header, &metadata).context(bad)?, ..Parts::default() };
     // After the payload: a package without its end is told as that.
     metadata.verify_digests().context(bad)?;
     describe(&metadata, &mut parts.paragraph).context(bad)?;
@@ -116,11 +113,12 @@ pub fn read(file: File, drop_scripts: bool) -> Result<Parts> {
     Ok(parts)
 }
 
-fn payload(file: &File, start: u64, metadata: &PackageMetadata) -> Result<Vec<(Entry, Content)>> {
-    let mut header = Vec::new();
-    let mut whole = file;
-    whole.seek(SeekFrom::Start(0))?;
-    whole.take(start).read_to_end(&mut header)?;
+fn payload(
+    mut file: &File,
+    header: Vec<u8>,
+    metadata: &PackageMetadata,
+) -> Result<Vec<(Entry, Content)>> {
+    file.seek(SeekFrom::Start(header.len() as u64))?;
     let packed = BufReader::new(file.try_clone()?);
     let unpacked = decode(packed)?;
     let input = BufReader::new(std::io::Cursor::new(header).chain(unpacked));
