@@ -350,10 +350,21 @@ fn upload(world: &World, options: &[&str]) -> bool {
     }
     // The server is strace's child, if it was not killed.
     let children = format!("/proc/{0}/task/{0}/children", server.id());
-    for pid in fs::read_to_string(children).unwrap_or_default().split_whitespace() {
-        let _ = Command::new("kill").args(["-TERM", pid]).status();
+    let children = fs::read_to_string(children).unwrap_or_default();
+    let kill = |signal: &str| {
+        for pid in children.split_whitespace() {
+            let _ = Command::new("kill").args([signal, pid]).status();
+        }
+    };
+    kill("-TERM");
+    // A thread that could not be woken, since the call that failed was to wake it, ends in no other way.
+    let patience = std::time::Instant::now();
+    while server.try_wait().unwrap().is_none() {
+        if patience.elapsed() > std::time::Duration::from_secs(20) {
+            kill("-KILL");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    server.wait().unwrap();
     taken
 }
 
