@@ -418,7 +418,8 @@ fn was_published(store: &dyn Store, last: u64, key: &str) -> Result<bool> {
             .is_some_and(|(stem, _)| stem == format!("{package}_{version}_{architecture}"))
     };
     for number in (1..=last).rev() {
-        let intents = commit::read(store, number)?.map(|commit| commit.intents).unwrap_or_default();
+        let Some(commit) = commit::read(store, number)? else { continue };
+        let intents = commit::intents(store, &commit)?;
         let found = intents.iter().any(|intent| match intent {
             Intent::Add { package, .. } | Intent::Copy { package, .. } => brought(package),
             _ => false,

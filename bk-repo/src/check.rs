@@ -174,9 +174,16 @@ impl Checker<'_> {
     }
 
     fn log(&mut self, head: &Commit) -> Result<()> {
-        for number in 1..head.number {
-            match commit::read(self.repository.store(), number) {
-                Ok(Some(_)) => {}
+        let store = self.repository.store();
+        for number in 1..=head.number {
+            match commit::read(store, number) {
+                Ok(Some(commit)) => {
+                    if let (Some(key), Err(error)) =
+                        (commit::intents_key(&commit), commit::intents(store, &commit))
+                    {
+                        self.problem(&key, error.to_string());
+                    }
+                }
                 Ok(None) => self.problem(&commit::key(number), "missing"),
                 Err(error) => self.problem(&commit::key(number), error.to_string()),
             }

@@ -59,7 +59,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
             for key in &present {
                 copy_file(old.store(), new.store(), key)?;
             }
-            for folder in ["commits", "snapshots"] {
+            for folder in ["commits", "intents", "snapshots"] {
                 for entry in old.store().list(&format!("{PRIVATE}/{folder}"))? {
                     copy_file(old.store(), new.store(), &entry.key)?;
                 }

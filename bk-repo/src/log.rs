@@ -9,6 +9,7 @@ use bk::{Context, Result, Session, Status};
 
 use crate::archive::commit::{self, Commit, Intent};
 use crate::command;
+use crate::store::Store;
 
 /// Tell what was done to a repository, the latest first
 ///
@@ -78,14 +79,15 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let first = args.limit.map_or(1, |limit| (last + 1).saturating_sub(limit).max(1));
     for number in (first..=last).rev() {
         let Some(commit) = commit::read(repository.store(), number)? else { continue };
-        session.out.record(&entry(commit)?)?;
+        session.out.record(&entry(repository.store(), commit)?)?;
     }
     Ok(Status::Done)
 }
 
 /// A commit as the log tells it.
-pub fn entry(commit: Commit) -> Result<Entry> {
-    let Commit { number, time, action, intents, .. } = commit;
+pub fn entry(store: &dyn Store, commit: Commit) -> Result<Entry> {
+    let intents = commit::intents(store, &commit)?;
+    let Commit { number, time, action, .. } = commit;
     let time = jiff::Timestamp::from_second(time).context(|| "not a time".into())?.to_string();
     Ok(Entry { number, time, action, intents })
 }

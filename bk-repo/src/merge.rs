@@ -127,9 +127,10 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
             .commit(change, command::now(session), &signers)
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;
         if let Some(head) = writer.head().cloned() {
-            session
-                .console
-                .info(&String::from_utf8_lossy(&bk::record::Record::line(&log::entry(head)?)));
+            session.console.info(&String::from_utf8_lossy(&bk::record::Record::line(&log::entry(
+                repository.store(),
+                head,
+            )?)));
         }
     }
     for (Place { key, index, .. }, stanza) in merged {

@@ -278,7 +278,7 @@ fn changes(site: &Site, head: &Commit) -> Result<String> {
     for number in (head.number.saturating_sub(CHANGES) + 1..=head.number).rev() {
         let Some(commit) = commit::read(site.repository.store(), number)? else { continue };
         let mut told: Vec<String> = Vec::new();
-        for intent in &commit.intents {
+        for intent in &commit::intents(site.repository.store(), &commit)? {
             told.push(match intent {
                 Intent::Add { suite, package, .. } | Intent::Copy { suite, package, .. } => {
                     format!("+{} {} in {suite}", package.name, package.version)

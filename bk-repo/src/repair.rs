@@ -131,7 +131,12 @@ fn objects(repository: &Repository, dir: &str, path: &str, index: &Index) -> Res
 /// The manifest and the chunks of an index with this text.
 pub fn manifest_of(path: &str, text: &[u8]) -> Result<(Manifest, BTreeMap<String, Vec<u8>>)> {
     if !holds_packages(path) && !path.ends_with("/Translation-en") {
-        return Ok(of_lines(text));
+        let mut texts = BTreeMap::new();
+        let manifest = of_lines(text, &mut |id, text| {
+            texts.insert(id.to_owned(), text);
+            Ok(())
+        })?;
+        return Ok((manifest, texts));
     }
     let all: Changes = paragraphs(text)
         .map(|stanza| Ok((Key::of(stanza)?, Some(stanza.to_vec()))))

@@ -83,7 +83,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     };
     writer.commit(change, command::now(session), &signers).context(failed)?;
     if let Some(head) = writer.head().cloned() {
-        session.out.record(&log::entry(head)?)?;
+        session.out.record(&log::entry(repository.store(), head)?)?;
     }
     Ok(Status::Done)
 }

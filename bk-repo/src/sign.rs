@@ -72,7 +72,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         .commit(wanted(&head), now, &signers)
         .context(|| format!("cannot sign '{}'", display(&args.repo)))?;
     if let Some(head) = writer.head().cloned() {
-        session.out.record(&log::entry(head)?)?;
+        session.out.record(&log::entry(repository.store(), head)?)?;
     }
     Ok(Status::Done)
 }

@@ -18,7 +18,7 @@ use bk::{Console, Context, Error, Result, display};
 use rustix::fs::{CWD, RenameFlags};
 
 /// What a key that is read whole may hold: an index of 100,000 packages has less than 256 MiB.
-const READ_LIMIT: u64 = 1 << 30;
+pub const READ_LIMIT: u64 = 1 << 30;
 
 /// Up to here each file is synced by itself; beyond, one syncfs(2) is quicker than many fsync(2).
 const SYNC_EACH: usize = 24;

@@ -11,27 +11,86 @@ use sha2::{Digest, Sha256};
 use super::xz;
 
 /// Names the format, and its version.
-const MAGIC: [u8; 4] = *b"BKC1";
+const MAGIC: [u8; 4] = *b"BKC2";
+
+/// The version before, without sums.
+const WITHOUT_SUMS: [u8; 4] = *b"BKC1";
 
 /// Magic, four lengths, and the unpadded length of the xz block.
-const HEAD: usize = 24;
+const LENGTHS: usize = 24;
+
+/// These, the CRC32 of the text and of each part, and the CRC32 of all that.
+pub const HEAD: usize = LENGTHS + 4 * 4 + 4;
 
 /// What a chunk's text may have. One ends at 256 KiB or with the stanza that passes that, and a
 /// stanza is bounded by what `crate::incoming` takes.
 const LIMIT: usize = 16 << 20;
 
+/// What an object's first [`HEAD`] bytes say of the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The lengths of the text, the zstd frame, the gzip member, and the xz block with its padding.
+    pub lengths: [usize; 4],
+    /// The xz block's length without padding.
+    pub xz_unpadded: u64,
+    /// The CRC32 of the four, where this head has them and is itself what was written.
+    pub sums: Option<[u32; 4]>,
+    /// Where the parts begin.
+    start: usize,
+}
+
 /// The same text in three forms.
 pub struct Parts<'a> {
-    /// The text's length.
-    pub plain: usize,
+    /// What the object says of them.
+    pub head: Head,
     /// A zstd frame.
     pub zstd: &'a [u8],
     /// A gzip member.
     pub gzip: &'a [u8],
     /// An xz block with its padding.
     pub xz: &'a [u8],
-    /// The xz block's length without padding.
-    pub xz_unpadded: u64,
+}
+
+impl Parts<'_> {
+    /// Whether the parts are what the head says; one of the version before says nothing.
+    pub fn are_sound(&self) -> bool {
+        let parts = [self.zstd, self.gzip, self.xz];
+        match self.head.sums {
+            Some([_, sums @ ..]) => parts.map(sum) == sums,
+            None => self.head.start == LENGTHS,
+        }
+    }
+}
+
+/// The CRC32 of some bytes: it finds what a disk does to them, in a twentieth of SHA-256's time.
+pub fn sum(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+/// Reads the head of an object, from at least its first [`HEAD`] bytes.
+pub fn head(object: &[u8]) -> Option<Head> {
+    let (magic, _) = object.split_first_chunk::<4>()?;
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, &byte| n << 8 | u32::from(byte));
+    let start = match *magic {
+        MAGIC => HEAD,
+        WITHOUT_SUMS => LENGTHS,
+        _ => return None,
+    };
+    let bytes = object.get(..start)?;
+    let mut numbers = bytes.get(4..)?.chunks_exact(4).map(number);
+    let mut next = || numbers.next();
+    let lengths = [next()?, next()?, next()?, next()?].map(|n| n as usize);
+    let xz_unpadded = u64::from(next()?);
+    let mut sums = None;
+    if start == HEAD {
+        let told = [next()?, next()?, next()?, next()?];
+        sums = (next()? == sum(bytes.get(..HEAD - 4)?)).then_some(told);
+    }
+    // What cannot be compressed grows by less than a hundredth.
+    let bounded = lengths.iter().all(|&length| length <= LIMIT + LIMIT / 100);
+    bounded.then_some(Head { lengths, xz_unpadded, sums, start })
 }
 
 /// The hash that names a text: SHA-256 in hex.
@@ -49,10 +108,13 @@ pub fn pack(text: &[u8]) -> Result<Vec<u8>> {
         gzip.write_all(text)?;
         let gzip = gzip.finish()?;
         let xz = xz::block(text)?;
+        let parts = [text, &zstd, &gzip, &xz.bytes];
         let mut object = MAGIC.to_vec();
-        let lengths = [text.len(), zstd.len(), gzip.len(), xz.bytes.len(), xz.unpadded as usize];
-        lengths.iter().for_each(|&n| object.extend((n as u32).to_le_bytes()));
-        [zstd, gzip, xz.bytes].iter().for_each(|part| object.extend(part));
+        parts.iter().for_each(|part| object.extend((part.len() as u32).to_le_bytes()));
+        object.extend((xz.unpadded as u32).to_le_bytes());
+        parts.iter().for_each(|part| object.extend(sum(part).to_le_bytes()));
+        object.extend(sum(&object).to_le_bytes());
+        parts.iter().skip(1).for_each(|part| object.extend_from_slice(part));
         Ok(object)
     };
     pack().context(|| "cannot compress an index".into())
@@ -61,24 +123,11 @@ pub fn pack(text: &[u8]) -> Result<Vec<u8>> {
 /// Finds the parts of an object.
 pub fn parts(object: &[u8]) -> Result<Parts<'_>> {
     let find = || {
-        let (head, rest) = object.split_at_checked(HEAD)?;
-        if head[..4] != MAGIC {
-            return None;
-        }
-        let mut numbers = head[4..]
-            .chunks_exact(4)
-            .map(|n| n.iter().rev().fold(0, |number, &byte| number << 8 | usize::from(byte)));
-        let (plain, zstd) = (numbers.next()?, numbers.next()?);
-        let (gzip, xz, unpadded) = (numbers.next()?, numbers.next()?, numbers.next()?);
-        let (zstd, rest) = rest.split_at_checked(zstd)?;
+        let head = head(object)?;
+        let [_, zstd, gzip, xz] = head.lengths;
+        let (zstd, rest) = object.get(head.start..)?.split_at_checked(zstd)?;
         let (gzip, rest) = rest.split_at_checked(gzip)?;
-        (rest.len() == xz && plain <= LIMIT).then_some(Parts {
-            plain,
-            zstd,
-            gzip,
-            xz: rest,
-            xz_unpadded: unpadded as u64,
-        })
+        (rest.len() == xz).then_some(Parts { head, zstd, gzip, xz: rest })
     };
     find().ok_or_else(|| Error::new("not a chunk of an index"))
 }
@@ -86,19 +135,20 @@ pub fn parts(object: &[u8]) -> Result<Parts<'_>> {
 /// The text of the object named `id`, checked against that name.
 pub fn unpack(id: &str, object: &[u8]) -> Result<Vec<u8>> {
     let parts = parts(object)?;
-    let text = zstd::bulk::decompress(parts.zstd, parts.plain)?;
+    let text = zstd::bulk::decompress(parts.zstd, parts.head.lengths[0])?;
     match self::id(&text) == id {
         true => Ok(text),
         false => Err(Error::new("its text is not what its name says")),
     }
 }
 
-/// Whether all three forms are of the text the object is named for.
+/// Whether all three forms are of the text the object is named for, and its head says so.
 pub fn is_whole(id: &str, object: &[u8]) -> bool {
     let whole = || -> Result<bool> {
         let parts = parts(object)?;
         let text = unpack(id, object)?;
-        Ok(gunzip(&parts)? == text && unxz(&parts)? == text)
+        let sums = parts.head.sums.is_none_or(|[plain, ..]| plain == sum(&text));
+        Ok(sums && parts.are_sound() && gunzip(&parts)? == text && unxz(&parts)? == text)
     };
     whole().unwrap_or(false)
 }
@@ -112,20 +162,22 @@ pub fn salvage(id: &str, object: &[u8]) -> Option<Vec<u8>> {
 
 fn gunzip(parts: &Parts<'_>) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    flate2::read::GzDecoder::new(parts.gzip).take(parts.plain as u64 + 1).read_to_end(&mut text)?;
+    let plain = parts.head.lengths[0] as u64;
+    flate2::read::GzDecoder::new(parts.gzip).take(plain + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 
 fn unxz(parts: &Parts<'_>) -> Result<Vec<u8>> {
     let mut stream = Vec::new();
     xz::start(&mut stream)?;
-    let blocks = [(parts.xz_unpadded, parts.plain as u64)];
+    let plain = parts.head.lengths[0] as u64;
+    let blocks = [(parts.head.xz_unpadded, plain)];
     stream.extend_from_slice(parts.xz);
     xz::end(&mut stream, if parts.xz.is_empty() { &[] } else { &blocks })?;
     let mut text = Vec::new();
     // Blocks have a dictionary of their size, and that is bounded.
     let reader = lzma_rust2::XzReader::new(&stream[..], false);
-    reader.take(parts.plain as u64 + 1).read_to_end(&mut text)?;
+    reader.take(plain + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -145,5 +197,27 @@ mod tests {
         let mut damaged = object.clone();
         damaged[HEAD + 20] ^= 1;
         assert!(unpack(&id, &damaged).is_err());
+        assert!(is_whole(&id, &object) && parts(&object).unwrap().are_sound());
+        // Wherever it is: the text is still found, or the object is refused.
+        for at in 0..object.len() {
+            let mut damaged = object.clone();
+            damaged[at] ^= 1;
+            assert!(!is_whole(&id, &damaged), "{at}");
+            assert!(parts(&damaged).is_err() || !parts(&damaged).unwrap().are_sound());
+            assert!(salvage(&id, &damaged).is_none_or(|found| found == text));
+        }
+    }
+
+    #[test]
+    fn objects_of_the_version_before_are_read() {
+        let text = b"Package: a\n\n".repeat(50);
+        let (id, object) = (id(&text), pack(&text).unwrap());
+        let mut old = WITHOUT_SUMS.to_vec();
+        old.extend_from_slice(&object[4..LENGTHS]);
+        old.extend_from_slice(&object[HEAD..]);
+        assert!(is_whole(&id, &old));
+        assert_eq!(unpack(&id, &old).unwrap(), text);
+        assert_eq!(head(&old).unwrap().sums, None);
+        assert_eq!(parts(&old).unwrap().gzip, parts(&object).unwrap().gzip);
     }
 }

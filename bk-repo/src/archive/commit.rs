@@ -5,6 +5,7 @@
 //! unfinished can finish it without the key.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufReader, BufWriter, Read};
 
 use bk::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,15 @@ use super::index::IndexFile;
 use super::manifest::Key;
 use crate::store::{PRIVATE, Store};
 
-/// The format of a commit.
-const VERSION: u32 = 1;
+/// The format of a commit. Those before 2 had all their intents in them, and objects without sums.
+const VERSION: u32 = 2;
+
+/// Beyond this many, intents have a file of their own. A commit is read by every command that writes,
+/// and again by the two that come after; who asks what came with it is the log.
+const INTENTS: usize = 64;
+
+/// What a file of intents may unpack to: one has about 150 bytes, and few archives 1,000,000 packages.
+const INTENTS_LIMIT: u64 = 1 << 30;
 
 /// A state of the repository, and how it came about.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -27,8 +35,11 @@ pub struct Commit {
     pub time: i64,
     /// The command that made it.
     pub action: String,
-    /// What it was to do.
+    /// What it was to do; nothing where [`intents`] is to be asked.
     pub intents: Vec<Intent>,
+    /// The hash that names the file with the intents, where they are many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more: Option<String>,
     /// What tells the upload it published, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<String>,
@@ -279,13 +290,32 @@ pub fn read(store: &dyn Store, number: u64) -> Result<Option<Commit>> {
     let parse = || -> Result<Commit> {
         let commit: Commit = serde_json::from_slice(unseal(&bytes)?)?;
         match (commit.version, commit.number == number) {
-            (VERSION, true) => Ok(commit),
-            (VERSION, false) => Err(Error::new("it says that it is another one")),
+            (1..=VERSION, true) => Ok(commit),
+            (1..=VERSION, false) => Err(Error::new("it says that it is another one")),
             (other, _) => Err(Error::new(format!("its format is {other}, not {VERSION}"))
                 .hint("a later BuildKit wrote it: use that")),
         }
     };
     parse().context(|| format!("cannot read commit {number} of the repository")).map(Some)
+}
+
+/// The file with the intents of a commit, where they are not in it.
+pub fn intents_key(commit: &Commit) -> Option<String> {
+    commit.more.as_ref().map(|id| format!("{PRIVATE}/intents/{id}"))
+}
+
+/// What a commit was to do.
+pub fn intents(store: &dyn Store, commit: &Commit) -> Result<Vec<Intent>> {
+    let Some(key) = intents_key(commit) else { return Ok(commit.intents.clone()) };
+    let read = || -> Result<Vec<Intent>> {
+        let bytes = store.read(&key)?.ok_or_else(|| Error::new("missing"))?;
+        if Some(super::chunk::id(&bytes)) != commit.more {
+            return Err(Error::new("not what its name says"));
+        }
+        let reader = zstd::Decoder::new(&bytes[..])?.take(INTENTS_LIMIT);
+        Ok(serde_json::from_reader(BufReader::new(reader))?)
+    };
+    read().context(|| format!("cannot read '{key}', which says what commit {} did", commit.number))
 }
 
 /// The number of the latest commit; 0 where there is none.
@@ -306,10 +336,20 @@ pub fn head(store: &dyn Store) -> Result<u64> {
     Ok(number)
 }
 
-/// Writes a commit; says false where another has this number.
-pub fn create(store: &dyn Store, commit: &Commit) -> Result<bool> {
-    let commit = Commit { version: VERSION, ..commit.clone() };
-    let text = seal(&serde_json::to_vec(&commit)?);
+/// Writes a commit, and puts its intents elsewhere if they are many; says false where another has this
+/// number.
+pub fn create(store: &dyn Store, commit: &mut Commit) -> Result<bool> {
+    commit.version = VERSION;
+    if commit.intents.len() > INTENTS {
+        // Level 3, the default: they are read once in a while.
+        let mut writer = BufWriter::new(zstd::Encoder::new(Vec::new(), 3)?);
+        serde_json::to_writer(&mut writer, &std::mem::take(&mut commit.intents))?;
+        let bytes = writer.into_inner().map_err(io::Error::from)?.finish()?;
+        commit.more = Some(super::chunk::id(&bytes));
+        // Before the commit that names it; one that is there says the same.
+        intents_key(commit).map(|key| store.create(&key, &bytes)).transpose()?;
+    }
+    let text = seal(&serde_json::to_vec(commit)?);
     let created = store.create(&key(commit.number), &text)?;
     if created {
         // Without it the head is found a little later.
@@ -329,9 +369,9 @@ mod tests {
         let store = Folder::new(dir.path());
         assert_eq!(head(&store).unwrap(), 0);
         for number in 1..=12 {
-            assert!(create(&store, &Commit { number, ..Commit::default() }).unwrap());
+            assert!(create(&store, &mut Commit { number, ..Commit::default() }).unwrap());
         }
-        assert!(!create(&store, &Commit { number: 12, ..Commit::default() }).unwrap());
+        assert!(!create(&store, &mut Commit { number: 12, ..Commit::default() }).unwrap());
         for hint in ["12", "3", "99", "", "x"] {
             store.replace(&super::hint(), hint.as_bytes(), None).unwrap();
             assert_eq!(head(&store).unwrap(), 12, "{hint}");

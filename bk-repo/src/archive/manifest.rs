@@ -126,6 +126,9 @@ pub struct Manifest {
 /// Where chunks' texts come from.
 pub type Load<'a> = &'a (dyn Fn(&str) -> Result<Vec<u8>> + Sync);
 
+/// Where chunks' texts go, with their hashes.
+pub type Take<'a> = &'a mut dyn FnMut(&str, Vec<u8>) -> Result<()>;
+
 /// What shall become of some stanzas: `None` removes one. A stanza ends with a newline.
 pub type Changes = BTreeMap<Key, Option<Vec<u8>>>;
 
@@ -188,14 +191,27 @@ impl Manifest {
         changes: &Changes,
         load: Load<'_>,
     ) -> Result<(Manifest, BTreeMap<String, Vec<u8>>)> {
-        let mut new = Rebuild::default();
+        let mut texts = BTreeMap::new();
+        let manifest = self.apply_to(changes, load, &mut |id, text| {
+            texts.insert(id.to_owned(), text);
+            Ok(())
+        })?;
+        Ok((manifest, texts))
+    }
+
+    /// The same, giving the texts away one by one.
+    pub fn apply_to(&self, changes: &Changes, load: Load<'_>, take: Take<'_>) -> Result<Manifest> {
+        // A chunk may come back as it was, when a package is replaced by itself.
+        let old: BTreeSet<&str> = self.chunks.iter().map(|chunk| chunk.id.as_str()).collect();
+        let mut take = |id: &str, text| if old.contains(id) { Ok(()) } else { take(id, text) };
+        let mut new = Rebuild::new(&mut take);
         let mut changes = changes.iter().peekable();
         for (i, chunk) in self.chunks.iter().enumerate() {
             let end = self.chunks.get(i + 1).map(|next| &next.first);
             let here = |key: &Key| end.is_none_or(|end| key < end);
             let touched = changes.peek().is_some_and(|(key, _)| here(key));
             if !touched && new.ends_before(&chunk.first) {
-                new.flush();
+                new.flush()?;
                 new.chunks.push(chunk.clone());
                 continue;
             }
@@ -204,26 +220,23 @@ impl Manifest {
                 let key = Key::of(stanza)
                     .context(|| format!("the chunk '{}' of an index is damaged", chunk.id))?;
                 while let Some((added, text)) = changes.next_if(|(k, _)| **k < key) {
-                    text.iter().for_each(|text| new.push(added, text));
+                    text.iter().try_for_each(|text| new.push(added, text))?;
                 }
                 match changes.next_if(|(k, _)| **k == key) {
-                    Some((_, Some(text))) => new.push(&key, text),
+                    Some((_, Some(text))) => new.push(&key, text)?,
                     Some((_, None)) => {}
-                    None => new.push(&key, stanza),
+                    None => new.push(&key, stanza)?,
                 }
             }
             while let Some((added, text)) = changes.next_if(|(k, _)| here(k)) {
-                text.iter().for_each(|text| new.push(added, text));
+                text.iter().try_for_each(|text| new.push(added, text))?;
             }
         }
         for (added, text) in changes {
-            text.iter().for_each(|text| new.push(added, text));
+            text.iter().try_for_each(|text| new.push(added, text))?;
         }
-        new.flush();
-        // A chunk may come back as it was, when a package is replaced by itself.
-        let old: BTreeSet<&str> = self.chunks.iter().map(|chunk| chunk.id.as_str()).collect();
-        new.texts.retain(|id, _| !old.contains(id.as_str()));
-        Ok((Manifest { chunks: new.chunks }, new.texts))
+        new.flush()?;
+        Ok(Manifest { chunks: new.chunks })
     }
 }
 
@@ -233,17 +246,17 @@ pub fn lines(text: &[u8]) -> u64 {
 }
 
 /// The chunks of a text that is no list of stanzas: borders stand behind lines that hash low.
-pub fn of_lines(text: &[u8]) -> (Manifest, BTreeMap<String, Vec<u8>>) {
+pub fn of_lines(text: &[u8], take: Take<'_>) -> Result<Manifest> {
     // Lines of Contents have about 80 bytes; this makes chunks of about 128 KiB of them.
     const ONE_IN: u32 = 1600;
-    let (mut chunks, mut texts) = (Vec::new(), BTreeMap::new());
+    let mut chunks = Vec::new();
     let mut cut = |text: &[u8]| {
         let id = chunk::id(text);
         let first =
             Key { name: String::new(), version: String::new(), architecture: String::new() };
         let (size, lines) = (text.len() as u64, lines(text));
         chunks.push(Chunk { id: id.clone(), size, count: 0, lines, first });
-        texts.insert(id, text.to_vec());
+        take(&id, text.to_vec())
     };
     let (mut start, mut end) = (0, 0);
     for line in text.split_inclusive(|&b| b == b'\n') {
@@ -252,49 +265,53 @@ pub fn of_lines(text: &[u8]) -> (Manifest, BTreeMap<String, Vec<u8>>) {
         let mut crc = flate2::Crc::new();
         crc.update(line);
         if size >= MOST || (size >= LEAST && crc.sum() < u32::MAX / ONE_IN) {
-            cut(&text[start..end]);
+            cut(&text[start..end])?;
             start = end;
         }
     }
     if start < text.len() {
-        cut(&text[start..]);
+        cut(&text[start..])?;
     }
-    (Manifest { chunks }, texts)
+    Ok(Manifest { chunks })
 }
 
-#[derive(Default)]
-struct Rebuild {
+struct Rebuild<'a> {
     chunks: Vec<Chunk>,
-    texts: BTreeMap<String, Vec<u8>>,
+    take: Take<'a>,
     open: Vec<u8>,
     count: u64,
     first: Option<Key>,
 }
 
-impl Rebuild {
+impl<'a> Rebuild<'a> {
+    fn new(take: Take<'a>) -> Self {
+        Rebuild { chunks: Vec::new(), take, open: Vec::new(), count: 0, first: None }
+    }
+
     fn ends_before(&self, key: &Key) -> bool {
         let size = self.open.len();
         size == 0 || size >= MOST || (size >= LEAST && key.border())
     }
 
-    fn push(&mut self, key: &Key, stanza: &[u8]) {
+    fn push(&mut self, key: &Key, stanza: &[u8]) -> Result<()> {
         if self.ends_before(key) {
-            self.flush();
+            self.flush()?;
         }
         self.first.get_or_insert_with(|| key.clone());
         self.open.extend_from_slice(stanza.trim_ascii_end());
         self.open.extend_from_slice(b"\n\n");
         self.count += 1;
+        Ok(())
     }
 
-    fn flush(&mut self) {
-        let Some(first) = self.first.take() else { return };
+    fn flush(&mut self) -> Result<()> {
+        let Some(first) = self.first.take() else { return Ok(()) };
         let text = std::mem::take(&mut self.open);
         let id = chunk::id(&text);
         let count = std::mem::take(&mut self.count);
         let (size, lines) = (text.len() as u64, lines(&text));
         self.chunks.push(Chunk { id: id.clone(), size, count, lines, first });
-        self.texts.insert(id, text);
+        (self.take)(&id, text)
     }
 }
 

@@ -6,6 +6,7 @@
 //! alone; whoever next writes to a repository first does that where it is unfinished.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +15,7 @@ use bk::{Console, Context, Error, Result, Status, display};
 use rayon::prelude::*;
 
 use super::commit::{self, Commit, Index, Intent, Patch, Published, Settings, Signer, Suite};
-use super::index::{assemble, by_hash};
+use super::index::{Before, assemble, by_hash};
 use super::manifest::{Changes, Manifest, of_lines};
 use super::retention::{self, folder};
 use super::{chunk, derive, pdiff, release, translation};
@@ -230,7 +231,8 @@ impl Repository {
         }
         let scratch = self.store.scratch()?;
         let load = |id: &str| self.object(id);
-        let (files, staged) = assemble(&self.manifest(index)?, (dir, path), scratch.path(), &load)?;
+        let manifest = self.manifest(index)?;
+        let (files, staged) = assemble(&manifest, (dir, path), scratch.path(), None, &load)?;
         if files != index.files {
             return Err(Error::new(format!("the index in '{dir}' cannot be made again as it was"))
                 .hint(
@@ -336,6 +338,7 @@ impl Writer<'_> {
             time: now,
             action: change.action.clone(),
             intents: change.intents.clone(),
+            more: None,
             upload: change.upload.clone(),
             ..old.clone()
         };
@@ -434,7 +437,7 @@ impl Writer<'_> {
             }
         }
         store.place(staged)?;
-        if !commit::create(store, &new)? {
+        if !commit::create(store, &mut new)? {
             return Ok(false);
         }
         // From here on it is done, whatever happens: the next writer finishes what this one cannot.
@@ -478,10 +481,15 @@ impl Writer<'_> {
         scratch: &Path,
     ) -> Result<(Index, Vec<Staged>)> {
         let repository = self.repository;
-        let manifest =
-            before.map_or(Ok(Manifest::default()), |index| repository.manifest(index))?;
-        let (manifest, texts) = manifest.apply(changes, &|id| repository.chunk(id))?;
-        self.write(&manifest, texts, suite, path, scratch)
+        let dir = &folder(suite, path);
+        let old = before.map_or(Ok(Manifest::default()), |index| repository.manifest(index))?;
+        let mut packer = Packer::new(repository, scratch, suite, path);
+        let load = |id: &str| repository.chunk(id);
+        let manifest = old.apply_to(changes, &load, &mut |id, text| packer.take(id, text))?;
+        // A bucket has no files to copy from: each range would be a request.
+        let open = |key: &str| File::open(repository.store.local(key)?).ok();
+        let before = before.and_then(|index| Before::open(&old, &index.files, dir, &open));
+        packer.finish(&manifest, (dir, path), before.as_ref())
     }
 
     /// An index that lists no packages.
@@ -492,50 +500,82 @@ impl Writer<'_> {
         text: &[u8],
         scratch: &Path,
     ) -> Result<(Index, Vec<Staged>)> {
-        let (manifest, texts) = of_lines(text);
-        self.write(&manifest, texts, suite, path, scratch)
+        let mut packer = Packer::new(self.repository, scratch, suite, path);
+        let manifest = of_lines(text, &mut |id, text| packer.take(id, text))?;
+        packer.finish(&manifest, (&folder(suite, path), path), None)
+    }
+}
+
+/// Compresses the new chunks of an index as they come, so that few of them are held at a time.
+struct Packer<'a> {
+    repository: &'a Repository,
+    scratch: &'a Path,
+    /// What the files in the scratch folder begin with: different indexes are made beside each other.
+    prefix: String,
+    waiting: Vec<(String, Vec<u8>)>,
+    staged: Vec<Staged>,
+}
+
+impl<'a> Packer<'a> {
+    fn new(repository: &'a Repository, scratch: &'a Path, suite: &str, path: &str) -> Self {
+        let prefix = format!("{suite}_{}", path.replace('/', "_"));
+        Packer { repository, scratch, prefix, waiting: Vec::new(), staged: Vec::new() }
     }
 
-    /// Writes an index, of whose chunks `texts` may be new.
-    fn write(
-        &self,
-        manifest: &Manifest,
-        texts: BTreeMap<String, Vec<u8>>,
-        suite: &str,
-        path: &str,
-        scratch: &Path,
-    ) -> Result<(Index, Vec<Staged>)> {
-        let repository = self.repository;
-        let dir = &folder(suite, path);
-        let packed: BTreeMap<String, Vec<u8>> = texts
+    fn take(&mut self, id: &str, text: Vec<u8>) -> Result<()> {
+        self.waiting.push((id.to_owned(), text));
+        // Some for each thread: they do not take the same time.
+        match self.waiting.len() < 4 * rayon::current_num_threads() {
+            true => Ok(()),
+            false => self.pack(),
+        }
+    }
+
+    fn pack(&mut self) -> Result<()> {
+        let packed: Vec<Staged> = std::mem::take(&mut self.waiting)
             .into_par_iter()
             .map(|(id, text)| {
                 // One that is there already may be compressed otherwise, and keeps its name.
-                let there = repository.store.read(&object(&id))?;
+                let there = self.repository.store.read(&object(&id))?;
                 let there = there.filter(|object| chunk::unpack(&id, object).is_ok());
-                Ok((id, there.map_or_else(|| chunk::pack(&text), Ok)?))
+                self.stage(&id, &there.map_or_else(|| chunk::pack(&text), Ok)?)
             })
             .collect::<Result<_>>()?;
-        let mut staged = Vec::new();
-        let prefix = format!("{suite}_{}", path.replace('/', "_"));
-        let mut stage = |id: &str, bytes: &[u8]| -> Result<()> {
-            let path = scratch.join(format!("{prefix}-{id}"));
-            let write = || -> std::io::Result<()> {
-                std::io::Write::write_all(&mut std::fs::File::create(&path)?, bytes)
-            };
-            write().context(|| format!("cannot write '{}'", display(&path)))?;
-            staged.push(Staged { key: object(id), path });
-            Ok(())
+        self.staged.extend(packed);
+        Ok(())
+    }
+
+    fn path(&self, id: &str) -> PathBuf {
+        self.scratch.join(format!("{}-{id}", self.prefix))
+    }
+
+    fn stage(&self, id: &str, bytes: &[u8]) -> Result<Staged> {
+        let path = self.path(id);
+        let write = || -> std::io::Result<()> {
+            std::io::Write::write_all(&mut File::create(&path)?, bytes)
         };
-        packed.iter().try_for_each(|(id, bytes)| stage(id, bytes))?;
+        write().context(|| format!("cannot write '{}'", display(&path)))?;
+        Ok(Staged { key: object(id), path })
+    }
+
+    /// Writes the manifest and the published files.
+    fn finish(
+        mut self,
+        manifest: &Manifest,
+        place: (&str, &str),
+        before: Option<&Before>,
+    ) -> Result<(Index, Vec<Staged>)> {
+        self.pack()?;
         let text = serde_json::to_vec(manifest)?;
         let id = chunk::id(&text);
-        stage(&id, &text)?;
-        let load = |id: &str| match packed.get(id) {
-            Some(object) => Ok(object.clone()),
-            None => repository.object(id),
+        self.staged.push(self.stage(&id, &text)?);
+        let new: BTreeSet<&str> = self.staged.iter().map(|staged| staged.key.as_str()).collect();
+        let load = |id: &str| match new.contains(object(id).as_str()) {
+            true => bk::file::read(&self.path(id), store::READ_LIMIT),
+            false => self.repository.object(id),
         };
-        let (files, published) = assemble(manifest, (dir, path), scratch, &load)?;
+        let (files, published) = assemble(manifest, place, self.scratch, before, &load)?;
+        let mut staged = self.staged;
         staged.extend(published);
         Ok((Index { manifest: id, count: manifest.count(), files }, staged))
     }

@@ -6,10 +6,10 @@
 use std::io::{self, Write};
 
 use flate2::Crc;
-use lzma_rust2::{CheckType, XzOptions, XzWriter};
+use lzma_rust2::{CheckType, MfType, XzOptions, XzWriter};
 
 /// Magic bytes, the stream flags for CRC32 checks, and their CRC32 (2.1.1).
-const HEADER: [u8; 12] = [0xfd, b'7', b'z', b'X', b'Z', 0, 0, 0x01, 0x69, 0x22, 0xde, 0x36];
+pub const HEADER: [u8; 12] = [0xfd, b'7', b'z', b'X', b'Z', 0, 0, 0x01, 0x69, 0x22, 0xde, 0x36];
 
 /// A block: its bytes with padding, and its size without.
 #[derive(Clone, Debug)]
@@ -25,8 +25,12 @@ pub fn block(plain: &[u8]) -> io::Result<Block> {
     if plain.is_empty() {
         return Ok(Block { bytes: Vec::new(), unpadded: 0 });
     }
-    // Of text like this 6, the default, makes a hundredth less; 3 makes a twelfth more.
+    // Of text like this 6, the default, makes a fiftieth less and 3 makes a tenth more. Hash chains, with
+    // a depth and a nice length found by trial, make what 4 does in four fifths of its time.
     let mut options = XzOptions::with_preset(4);
+    options.lzma_options.mf = MfType::Hc4;
+    options.lzma_options.depth_limit = 6;
+    options.lzma_options.nice_len = 24;
     options.check_type = CheckType::Crc32;
     // A dictionary beyond the block costs memory and finds nothing; 4 KiB is the least there is.
     options.lzma_options.dict_size = (plain.len().next_power_of_two() as u32).max(4096);
