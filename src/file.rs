@@ -122,8 +122,11 @@ pub fn create_dir(path: &Path) -> Result<()> {
 /// Reads a whole file of at most `limit` bytes; names it when it cannot.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let failed = || format!("cannot read '{}'", display(path));
-    let mut bytes = Vec::new();
-    File::open(path).context(failed)?.take(limit + 1).read_to_end(&mut bytes).context(failed)?;
+    let file = File::open(path).context(failed)?;
+    // Room for all of it and for the read that finds the end; a file may still grow.
+    let size = file.metadata().context(failed)?.len().min(limit);
+    let mut bytes = Vec::with_capacity(size as usize + 1);
+    file.take(limit + 1).read_to_end(&mut bytes).context(failed)?;
     if bytes.len() as u64 > limit {
         return Err(Error::new(format!("larger than {limit} bytes")).context(failed()));
     }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
 use bk::{Console, Context, Error, Result, Session, Status, display};
 use bk_deb::debian::control::field;
@@ -56,6 +58,7 @@ pub struct Args {
 }
 
 /// A file to read, and where to publish what it holds.
+#[derive(Clone)]
 pub struct Input {
     /// The file.
     pub path: PathBuf,
@@ -64,6 +67,7 @@ pub struct Input {
 }
 
 /// A package that was read.
+#[derive(Clone)]
 struct Candidate {
     package: Package,
     input: Input,
@@ -171,7 +175,7 @@ pub fn publish(
         progress.step(&display(&input.path));
         Ok(Candidate { package, input })
     };
-    let all: Vec<Result<Candidate>> = inputs.into_par_iter().enumerate().map(read).collect();
+    let all: Vec<Result<Candidate>> = read_all(inputs, &read);
     drop(progress);
 
     let mut writer = match job.dry_run {
@@ -211,6 +215,32 @@ pub fn publish(
         record::Package::new(repository.path(), &input.suite, index, key, stanza)
     };
     Ok((good.into_iter().map(record).collect(), errors))
+}
+
+/// Reads the packages in files, in their order. One thread keeps them: a reader takes and gives back
+/// much for each, and what it kept in between would leave the heap in pieces, ten times as large.
+fn read_all(
+    inputs: Vec<Input>,
+    read: &(dyn Fn((usize, Input)) -> Result<Candidate> + Sync),
+) -> Vec<Result<Candidate>> {
+    let mut inputs: Vec<(usize, Input)> = inputs.into_iter().enumerate().collect();
+    if inputs.len() == 1 {
+        return inputs.drain(..).map(read).collect();
+    }
+    // As many as are read at a time, or a few: they are taken at once.
+    let (sender, receiver) = mpsc::sync_channel(16);
+    let mut all: Vec<(usize, Result<Candidate>)> = thread::scope(|scope| {
+        scope.spawn(move || {
+            inputs.into_par_iter().for_each_with(sender, |sender, (number, input)| {
+                // The one who takes them goes on to the end.
+                drop(sender.send((number, read((number, input)))));
+            });
+        });
+        let keep = |package: Candidate| package.clone();
+        receiver.into_iter().map(|(number, read)| (number, read.map(keep))).collect()
+    });
+    all.sort_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, read)| read).collect()
 }
 
 fn no_suite(name: &str, known: &BTreeMap<String, Settings>) -> Error {
@@ -280,7 +310,6 @@ fn choose(
 ) -> Result<Vec<Candidate>> {
     let there = published(repository, head, &all)?;
     let mut files: HashMap<String, String> = HashMap::new();
-    let mut stanzas: HashMap<(String, String, Key), String> = HashMap::new();
     let mut good = Vec::new();
     for read in all {
         let read = match read {
@@ -293,13 +322,16 @@ fn choose(
         let Candidate { package, input } = &read;
         let context = || format!("cannot add '{}'", display(&input.path));
         let sum = content(&package.stanza);
-        let place = |index: &String| (input.suite.clone(), index.clone(), package.key.clone());
-        let other = package.indexes.iter().map(place).find_map(|place| {
-            let known = there.get(&place).or_else(|| stanzas.get(&place));
-            known.filter(|known| **known != sum).map(|_| place.0)
-        });
-        if let Some(suite) = other {
-            let what = format!("'{}' is in '{suite}' with other content", package.key);
+        // What is published of it in an index already, or by this very change.
+        let known = |change: &Change, index: &String| {
+            let place = (input.suite.clone(), index.clone());
+            let mine = change.edits.get(&place).and_then(|edits| edits.get(&package.key)?.as_ref());
+            let there = || there.get(&(place.0, place.1, package.key.clone())).cloned();
+            mine.map(|stanza| content(stanza)).or_else(there)
+        };
+        let other = |index| known(change, index).is_some_and(|known| known != sum);
+        if package.indexes.iter().any(other) {
+            let what = format!("'{}' is in '{}' with other content", package.key, input.suite);
             failed(raise(Error::new(what)).context(context()));
             continue;
         }
@@ -321,11 +353,9 @@ fn choose(
         files.extend(package.files.iter().map(|f| (f.key.clone(), f.sha256.clone())));
         let mut indexes = Vec::new();
         for index in &package.indexes {
-            let place = place(index);
-            if there.contains_key(&place) || stanzas.contains_key(&place) {
+            if known(change, index).is_some() {
                 continue;
             }
-            stanzas.insert(place, sum.clone());
             let edits = change.edits.entry((input.suite.clone(), index.clone())).or_default();
             edits.insert(package.key.clone(), Some(package.stanza.clone()));
             indexes.push(index.clone());

@@ -277,7 +277,7 @@ impl<'a> Foreign<'a> {
                         key,
                         index: path.clone(),
                     };
-                    all.insert(place, stanza);
+                    all.insert(place, stanza.into());
                 }
             }
         }

@@ -14,7 +14,7 @@ use bk_deb::debian::version::Version;
 use sha2::{Digest, Sha256};
 
 use crate::archive::commit::Settings;
-use crate::archive::manifest::Key;
+use crate::archive::manifest::{Key, Stanza};
 use crate::store::Staged;
 
 /// What the text of a control file, .dsc or .changes may have. The largest stanza of Debian 12's
@@ -22,7 +22,7 @@ use crate::store::Staged;
 const CONTROL_LIMIT: u64 = 4 << 20;
 
 /// A package ready to be published.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Package {
     /// What tells it apart.
     pub key: Key,
@@ -31,7 +31,7 @@ pub struct Package {
     /// The indexes it goes to, by their path below `dists/SUITE`.
     pub indexes: Vec<String>,
     /// Its stanza.
-    pub stanza: Vec<u8>,
+    pub stanza: Stanza,
     /// Its files in the pool; the first is the one that stands for it.
     pub files: Vec<PoolFile>,
 }
@@ -103,7 +103,7 @@ impl Reader<'_> {
             key: Key { name: source, version: version.to_string(), architecture },
             component,
             indexes: Vec::new(),
-            stanza: stanza.into_bytes(),
+            stanza: stanza.into_bytes().into(),
             files: vec![file],
         })
     }

@@ -46,3 +46,14 @@ pub mod store;
 pub mod tend;
 pub mod transfer;
 pub mod uploads;
+
+use rayon::prelude::*;
+
+/// Does something with each, on all processors; with one alone without the threads, whose start and
+/// looking for work is a part of what an addition costs.
+fn each<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
+    match all.len() {
+        0..=1 => all.into_iter().map(work).collect(),
+        _ => all.into_par_iter().map(work).collect(),
+    }
+}

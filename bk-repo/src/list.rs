@@ -167,7 +167,7 @@ pub fn find_in(
             {
                 let (suite, index) = (name.to_owned(), path.clone());
                 let place = Place { suite, component: component.to_owned(), key, index };
-                found.insert(place, stanza.to_vec());
+                found.insert(place, stanza.into());
             }
         };
         match query.and_then(Query::exact_name) {

@@ -10,6 +10,7 @@ use bk_deb::debian::control::{Paragraph, field};
 use bk_deb::debian::deb::Deb;
 
 use crate::archive::commit::{Intent, Override, Settings, Suite};
+use crate::archive::manifest::Stanza;
 use crate::archive::repository::{Change, Repository};
 use crate::archive::translation;
 use crate::command::{self, Writing, check_word};
@@ -217,7 +218,7 @@ pub fn restage(
         found.retain(|place, _| place.key.architecture != "source");
         translation::rejoin(repository, suite, &mut found)?;
         for (place, stanza) in found {
-            let stanza = own_words(repository, &stanza)?;
+            let stanza: Stanza = own_words(repository, &stanza)?.into();
             for index in crate::transfer::targets(&place, &suite.settings)? {
                 let edits = change.edits.entry((name.to_owned(), index)).or_default();
                 edits.insert(place.key.clone(), Some(stanza.clone()));

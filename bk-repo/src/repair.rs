@@ -139,7 +139,7 @@ pub fn manifest_of(path: &str, text: &[u8]) -> Result<(Manifest, BTreeMap<String
         return Ok((manifest, texts));
     }
     let all: Changes = paragraphs(text)
-        .map(|stanza| Ok((Key::of(stanza)?, Some(stanza.to_vec()))))
+        .map(|stanza| Ok((Key::of(stanza)?, Some(stanza.into()))))
         .collect::<Result<_>>()?;
     Manifest::default().apply(&all, &|_| Ok(Vec::new()))
 }

@@ -7,12 +7,12 @@ use bk_deb::debian::control::paragraphs;
 
 use crate::add::content;
 use crate::archive::commit::{Intent, Settings, Suite};
-use crate::archive::manifest::Key;
+use crate::archive::manifest::{Key, Stanza};
 use crate::archive::repository::{Change, Repository};
 use crate::list::Place;
 
 /// Packages with their stanzas.
-pub type Packages = BTreeMap<Place, Vec<u8>>;
+pub type Packages = BTreeMap<Place, Stanza>;
 
 /// Says in `change` what it takes to have `packages` in the suite `to` as well. Those it has already
 /// take nothing; one that it has with other content is an error.
@@ -24,7 +24,7 @@ pub fn add(
     change: &mut Change,
 ) -> Result<()> {
     let (name, suite) = to;
-    let mut wanted: BTreeMap<String, BTreeMap<Key, &Vec<u8>>> = BTreeMap::new();
+    let mut wanted: BTreeMap<String, BTreeMap<Key, &Stanza>> = BTreeMap::new();
     for (place, stanza) in packages {
         for index in targets(place, &suite.settings)? {
             wanted.entry(index).or_default().insert(place.key.clone(), stanza);

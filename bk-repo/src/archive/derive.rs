@@ -44,7 +44,7 @@ pub fn apply_overrides(settings: &Settings, edits: &mut BTreeMap<String, Changes
         for (key, stanza) in changes.iter_mut() {
             let Some(text) = stanza else { continue };
             if let Some(other) = overridden(settings, key, text)? {
-                *text = other;
+                *text = other.into();
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bk::{Context, Error, Result};
 use bk_deb::debian::control::{field, paragraphs};
@@ -129,8 +130,12 @@ pub type Load<'a> = &'a (dyn Fn(&str) -> Result<Vec<u8>> + Sync);
 /// Where chunks' texts go, with their hashes.
 pub type Take<'a> = &'a mut dyn FnMut(&str, Vec<u8>) -> Result<()>;
 
-/// What shall become of some stanzas: `None` removes one. A stanza ends with a newline.
-pub type Changes = BTreeMap<Key, Option<Vec<u8>>>;
+/// A stanza, which ends with a newline. All that is being changed is held until it is published, and
+/// this by several at a time.
+pub type Stanza = Arc<[u8]>;
+
+/// What shall become of some stanzas: `None` removes one.
+pub type Changes = BTreeMap<Key, Option<Stanza>>;
 
 impl Manifest {
     /// How many stanzas there are.
@@ -204,7 +209,7 @@ impl Manifest {
         // A chunk may come back as it was, when a package is replaced by itself.
         let old: BTreeSet<&str> = self.chunks.iter().map(|chunk| chunk.id.as_str()).collect();
         let mut take = |id: &str, text| if old.contains(id) { Ok(()) } else { take(id, text) };
-        let mut new = Rebuild::new(&mut take);
+        let mut new = Rebuild::new(load, &mut take);
         let mut changes = changes.iter().peekable();
         for (i, chunk) in self.chunks.iter().enumerate() {
             let end = self.chunks.get(i + 1).map(|next| &next.first);
@@ -212,7 +217,7 @@ impl Manifest {
             let touched = changes.peek().is_some_and(|(key, _)| here(key));
             if !touched && new.ends_before(&chunk.first) {
                 new.flush()?;
-                new.chunks.push(chunk.clone());
+                new.kept = Some(chunk.clone());
                 continue;
             }
             let text = load(&chunk.id)?;
@@ -277,25 +282,33 @@ pub fn of_lines(text: &[u8], take: Take<'_>) -> Result<Manifest> {
 
 struct Rebuild<'a> {
     chunks: Vec<Chunk>,
+    load: Load<'a>,
     take: Take<'a>,
+    /// A chunk as it was; then nothing is open. Whether it ends here is known with what comes next.
+    kept: Option<Chunk>,
     open: Vec<u8>,
     count: u64,
     first: Option<Key>,
 }
 
 impl<'a> Rebuild<'a> {
-    fn new(take: Take<'a>) -> Self {
-        Rebuild { chunks: Vec::new(), take, open: Vec::new(), count: 0, first: None }
+    fn new(load: Load<'a>, take: Take<'a>) -> Self {
+        let (chunks, open) = (Vec::new(), Vec::new());
+        Rebuild { chunks, load, take, kept: None, open, count: 0, first: None }
     }
 
     fn ends_before(&self, key: &Key) -> bool {
-        let size = self.open.len();
+        let size = self.kept.as_ref().map_or(self.open.len(), |chunk| chunk.size as usize);
         size == 0 || size >= MOST || (size >= LEAST && key.border())
     }
 
     fn push(&mut self, key: &Key, stanza: &[u8]) -> Result<()> {
         if self.ends_before(key) {
             self.flush()?;
+        } else if let Some(Chunk { id, count, first, .. }) = self.kept.take() {
+            // The stanza that had the border is gone.
+            self.open = (self.load)(&id)?;
+            (self.count, self.first) = (count, Some(first));
         }
         self.first.get_or_insert_with(|| key.clone());
         self.open.extend_from_slice(stanza.trim_ascii_end());
@@ -305,6 +318,7 @@ impl<'a> Rebuild<'a> {
     }
 
     fn flush(&mut self) -> Result<()> {
+        self.chunks.extend(self.kept.take());
         let Some(first) = self.first.take() else { return Ok(()) };
         let text = std::mem::take(&mut self.open);
         let id = chunk::id(&text);
@@ -362,20 +376,20 @@ mod tests {
             let mut texts = Texts::new();
             let mut model: BTreeMap<Key, Vec<u8>> =
                 start.iter().map(|&i| (key(i), stanza(i, 0))).collect();
-            let all = model.iter().map(|(k, s)| (k.clone(), Some(s.clone()))).collect();
+            let all = model.iter().map(|(k, s)| (k.clone(), Some(s[..].into()))).collect();
             let mut manifest = change(&Manifest::default(), &mut texts, &all);
             for edit in edits {
                 let changes: Changes =
-                    edit.iter().map(|(&i, salt)| (key(i), salt.map(|s| stanza(i, s)))).collect();
+                    edit.iter().map(|(&i, salt)| (key(i), salt.map(|s| stanza(i, s).into()))).collect();
                 for (key, stanza) in &changes {
                     match stanza {
-                        Some(stanza) => model.insert(key.clone(), stanza.clone()),
+                        Some(stanza) => model.insert(key.clone(), stanza.to_vec()),
                         None => model.remove(key),
                     };
                 }
                 manifest = change(&manifest, &mut texts, &changes);
             }
-            let all = model.iter().map(|(k, s)| (k.clone(), Some(s.clone()))).collect();
+            let all = model.iter().map(|(k, s)| (k.clone(), Some(s[..].into()))).collect();
             let fresh = change(&Manifest::default(), &mut texts, &all);
             prop_assert_eq!(&manifest, &fresh);
             let expected: Vec<u8> = model.values().flat_map(|s| [s, &b"\n"[..]].concat()).collect();
@@ -387,9 +401,30 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_goes_on_where_the_border_behind_it_goes() {
+        let mut texts = Texts::new();
+        let all: Changes = (0..3000).map(|i| (key(i), Some(stanza(i, 0).into()))).collect();
+        let manifest = change(&Manifest::default(), &mut texts, &all);
+        for Chunk { first, .. } in &manifest.chunks {
+            let gone = change(&manifest, &mut texts, &Changes::from([(first.clone(), None)]));
+            let mut rest = all.clone();
+            rest.remove(first);
+            assert_eq!(gone, change(&Manifest::default(), &mut texts, &rest));
+            assert_eq!(change(&gone, &mut texts, &all), manifest);
+        }
+        // All but what is before and behind some chunks.
+        let middle = manifest.chunks[2].first.clone()..manifest.chunks[5].first.clone();
+        let gone: Changes = all.range(middle.clone()).map(|(k, _)| (k.clone(), None)).collect();
+        let rest = all.iter().filter(|(k, _)| !middle.contains(k));
+        let rest: Changes = rest.map(|(k, s)| (k.clone(), s.clone())).collect();
+        let fresh = change(&Manifest::default(), &mut texts, &rest);
+        assert_eq!(change(&manifest, &mut texts, &gone), fresh);
+    }
+
+    #[test]
     fn one_change_touches_few_chunks() {
         let mut texts = Texts::new();
-        let all = (0..3000).map(|i| (key(i), Some(stanza(i, 0)))).collect();
+        let all = (0..3000).map(|i| (key(i), Some(stanza(i, 0).into()))).collect();
         let manifest = change(&Manifest::default(), &mut texts, &all);
         assert!(manifest.chunks.len() > 8, "{}", manifest.chunks.len());
         let loaded = std::sync::Mutex::new(0);
@@ -397,7 +432,7 @@ mod tests {
             *loaded.lock().unwrap() += 1;
             Ok(texts[id].clone())
         };
-        let one = Changes::from([(key(1500), Some(stanza(1500, 1)))]);
+        let one = Changes::from([(key(1500), Some(stanza(1500, 1).into()))]);
         let (_, added) = manifest.apply(&one, &load).unwrap();
         assert!(added.len() <= 2 && *loaded.lock().unwrap() <= 2);
     }
@@ -405,7 +440,7 @@ mod tests {
     #[test]
     fn stanzas_are_found_by_key_and_by_name() {
         let mut texts = Texts::new();
-        let all = (0..3000).map(|i| (key(i), Some(stanza(i, 0)))).collect();
+        let all = (0..3000).map(|i| (key(i), Some(stanza(i, 0).into()))).collect();
         let manifest = change(&Manifest::default(), &mut texts, &all);
         let load = |id: &str| Ok(texts[id].clone());
         let wanted = [0, 1, 1499, 2999, 3000];

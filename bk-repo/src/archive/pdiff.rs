@@ -165,13 +165,13 @@ mod tests {
                 (key, text.into_bytes())
             };
             let mut texts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-            let some = |(i, salt): (&u32, &u32)| { let (k, s) = stanza(*i, *salt); (k, Some(s)) };
+            let some = |(i, salt): (&u32, &u32)| { let (k, s) = stanza(*i, *salt); (k, Some(s.into())) };
             let first: Changes = start.iter().map(some).collect();
             let (old, added) = Manifest::default().apply(&first, &|_| Ok(Vec::new())).unwrap();
             texts.extend(added);
             let changes: Changes = edits
                 .iter()
-                .map(|(i, salt)| { let (k, s) = stanza(*i, salt.unwrap_or(0)); (k, salt.map(|_| s)) })
+                .map(|(i, salt)| { let (k, s) = stanza(*i, salt.unwrap_or(0)); (k, salt.map(|_| s.into())) })
                 .collect();
             let known = texts.clone();
             let (new, added) = old.apply(&changes, &|id| Ok(known[id].clone())).unwrap();

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bk::file::Lock;
 use bk::{Console, Context, Error, Result, Status, display};
-use rayon::prelude::*;
 
 use super::commit::{self, Commit, Index, Intent, Patch, Published, Settings, Signer, Suite};
 use super::index::{Before, assemble, by_hash};
@@ -20,6 +19,7 @@ use super::manifest::{Changes, Manifest, of_lines};
 use super::retention::{self, folder};
 use super::{chunk, derive, pdiff, release, translation};
 use crate::add::content;
+use crate::each;
 use crate::openpgp::{PublicKey, SecretKey, armor_keys, sign_release};
 use crate::store::{self, Content, Folder, PRIVATE, Staged, Store};
 
@@ -386,13 +386,13 @@ impl Writer<'_> {
             edits.extend(mine.into_iter().map(|(path, changes)| ((name.clone(), path), changes)));
         }
         let edits: Vec<((String, String), Changes)> = edits.into_iter().collect();
-        let rebuilt: Vec<(Index, Vec<Staged>)> = edits
-            .par_iter()
-            .map(|((name, path), changes)| {
-                let before = new.suites.get(name).and_then(|suite| suite.indexes.get(path));
-                self.rebuild(before, name, path, changes, scratch.path())
-            })
-            .collect::<Result<_>>()?;
+        let rebuild = |((name, path), changes): &((String, String), Changes)| {
+            let before = new.suites.get(name).and_then(|suite| suite.indexes.get(path));
+            self.rebuild(before, name, path, changes, scratch.path())
+        };
+        let rebuilt: Result<Vec<(Index, Vec<Staged>)>> =
+            each(edits.iter().collect(), rebuild).into_iter().collect();
+        let rebuilt = rebuilt?;
         // They are there when it is tried again.
         let mut staged = std::mem::take(&mut change.pool);
         for (((name, path), _), (index, files)) in edits.into_iter().zip(rebuilt) {
@@ -532,16 +532,15 @@ impl<'a> Packer<'a> {
     }
 
     fn pack(&mut self) -> Result<()> {
-        let packed: Vec<Staged> = std::mem::take(&mut self.waiting)
-            .into_par_iter()
-            .map(|(id, text)| {
-                // One that is there already may be compressed otherwise, and keeps its name.
-                let there = self.repository.store.read(&object(&id))?;
-                let there = there.filter(|object| chunk::unpack(&id, object).is_ok());
-                self.stage(&id, &there.map_or_else(|| chunk::pack(&text), Ok)?)
-            })
-            .collect::<Result<_>>()?;
-        self.staged.extend(packed);
+        let waiting = std::mem::take(&mut self.waiting);
+        let pack = |(id, text): (String, Vec<u8>)| {
+            // One that is there already may be compressed otherwise, and keeps its name.
+            let there = self.repository.store.read(&object(&id))?;
+            let there = there.filter(|object| chunk::unpack(&id, object).is_ok());
+            self.stage(&id, &there.map_or_else(|| chunk::pack(&text), Ok)?)
+        };
+        let packed: Result<Vec<Staged>> = each(waiting, pack).into_iter().collect();
+        self.staged.extend(packed?);
         Ok(())
     }
 

@@ -101,7 +101,7 @@ pub fn rejoin(repository: &Repository, suite: &Suite, found: &mut Packages) -> R
         let key = Key { name: place.key.name.clone(), version, architecture: "en".into() };
         let Some(text) = descriptions.get(&(place.component.clone(), key)) else { continue };
         let Some(long) = field(text, "Description-en") else { continue };
-        *stanza = with_description(stanza, long);
+        *stanza = with_description(stanza, long).into();
     }
     Ok(())
 }
@@ -122,8 +122,8 @@ pub fn derive(
             loose.entry(component.clone()).or_default().insert(key.name.clone());
             let Some(text) = stanza else { continue };
             if let Some((rest, key, long)) = split(text) {
-                *text = rest;
-                texts.entry(self::path(&component)).or_default().insert(key, Some(long));
+                *text = rest.into();
+                texts.entry(self::path(&component)).or_default().insert(key, Some(long.into()));
             }
         }
     }

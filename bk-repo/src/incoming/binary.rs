@@ -64,7 +64,7 @@ impl Reader<'_> {
             key: Key { name, version: version.to_string(), architecture },
             component,
             indexes,
-            stanza: stanza.into_bytes(),
+            stanza: stanza.into_bytes().into(),
             files: vec![file],
         })
     }

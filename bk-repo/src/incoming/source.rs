@@ -54,7 +54,7 @@ impl Reader<'_> {
             },
             indexes: vec![format!("{component}/source/Sources")],
             component,
-            stanza: format!("Package: {name}\n{dsc}").into_bytes(),
+            stanza: format!("Package: {name}\n{dsc}").into_bytes().into(),
             files,
         })
     }
