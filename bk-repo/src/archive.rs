@@ -6,6 +6,7 @@ pub mod contents;
 pub mod derive;
 pub mod index;
 pub mod manifest;
+pub mod packer;
 pub mod pdiff;
 pub mod release;
 pub mod repository;

@@ -16,10 +16,10 @@ use bk::{Console, Context, Error, Result, Status, display};
 use super::commit::{self, Commit, Index, Intent, Patch, Published, Settings, Signer, Suite};
 use super::index::{Before, assemble, by_hash};
 use super::manifest::{Changes, Manifest, of_lines};
+use super::packer::Packer;
 use super::retention::{self, folder};
 use super::{chunk, derive, pdiff, release, translation};
 use crate::add::content;
-use crate::each;
 use crate::openpgp::{PublicKey, SecretKey, armor_keys, sign_release};
 use crate::store::{self, Content, Folder, PRIVATE, Staged, Store};
 
@@ -386,13 +386,13 @@ impl Writer<'_> {
             edits.extend(mine.into_iter().map(|(path, changes)| ((name.clone(), path), changes)));
         }
         let edits: Vec<((String, String), Changes)> = edits.into_iter().collect();
-        let rebuild = |((name, path), changes): &((String, String), Changes)| {
+        // One after the other: what is for all architectures makes the same chunks for each, which are
+        // compressed once, and on all processors.
+        let mut rebuilt = Vec::new();
+        for ((name, path), changes) in &edits {
             let before = new.suites.get(name).and_then(|suite| suite.indexes.get(path));
-            self.rebuild(before, name, path, changes, scratch.path())
-        };
-        let rebuilt: Result<Vec<(Index, Vec<Staged>)>> =
-            each(edits.iter().collect(), rebuild).into_iter().collect();
-        let rebuilt = rebuilt?;
+            rebuilt.push(self.rebuild(before, name, path, changes, scratch.path())?);
+        }
         // They are there when it is tried again.
         let mut staged = std::mem::take(&mut change.pool);
         for (((name, path), _), (index, files)) in edits.into_iter().zip(rebuilt) {
@@ -483,7 +483,7 @@ impl Writer<'_> {
         let repository = self.repository;
         let dir = &folder(suite, path);
         let old = before.map_or(Ok(Manifest::default()), |index| repository.manifest(index))?;
-        let mut packer = Packer::new(repository, scratch, suite, path);
+        let mut packer = Packer::new(repository, scratch);
         let load = |id: &str| repository.chunk(id);
         let manifest = old.apply_to(changes, &load, &mut |id, text| packer.take(id, text))?;
         // A bucket has no files to copy from: each range would be a request.
@@ -500,83 +500,9 @@ impl Writer<'_> {
         text: &[u8],
         scratch: &Path,
     ) -> Result<(Index, Vec<Staged>)> {
-        let mut packer = Packer::new(self.repository, scratch, suite, path);
+        let mut packer = Packer::new(self.repository, scratch);
         let manifest = of_lines(text, &mut |id, text| packer.take(id, text))?;
         packer.finish(&manifest, (&folder(suite, path), path), None)
-    }
-}
-
-/// Compresses the new chunks of an index as they come, so that few of them are held at a time.
-struct Packer<'a> {
-    repository: &'a Repository,
-    scratch: &'a Path,
-    /// What the files in the scratch folder begin with: different indexes are made beside each other.
-    prefix: String,
-    waiting: Vec<(String, Vec<u8>)>,
-    staged: Vec<Staged>,
-}
-
-impl<'a> Packer<'a> {
-    fn new(repository: &'a Repository, scratch: &'a Path, suite: &str, path: &str) -> Self {
-        let prefix = format!("{suite}_{}", path.replace('/', "_"));
-        Packer { repository, scratch, prefix, waiting: Vec::new(), staged: Vec::new() }
-    }
-
-    fn take(&mut self, id: &str, text: Vec<u8>) -> Result<()> {
-        self.waiting.push((id.to_owned(), text));
-        // Some for each thread: they do not take the same time.
-        match self.waiting.len() < 4 * rayon::current_num_threads() {
-            true => Ok(()),
-            false => self.pack(),
-        }
-    }
-
-    fn pack(&mut self) -> Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let pack = |(id, text): (String, Vec<u8>)| {
-            // One that is there already may be compressed otherwise, and keeps its name.
-            let there = self.repository.store.read(&object(&id))?;
-            let there = there.filter(|object| chunk::unpack(&id, object).is_ok());
-            self.stage(&id, &there.map_or_else(|| chunk::pack(&text), Ok)?)
-        };
-        let packed: Result<Vec<Staged>> = each(waiting, pack).into_iter().collect();
-        self.staged.extend(packed?);
-        Ok(())
-    }
-
-    fn path(&self, id: &str) -> PathBuf {
-        self.scratch.join(format!("{}-{id}", self.prefix))
-    }
-
-    fn stage(&self, id: &str, bytes: &[u8]) -> Result<Staged> {
-        let path = self.path(id);
-        let write = || -> std::io::Result<()> {
-            std::io::Write::write_all(&mut File::create(&path)?, bytes)
-        };
-        write().context(|| format!("cannot write '{}'", display(&path)))?;
-        Ok(Staged { key: object(id), path })
-    }
-
-    /// Writes the manifest and the published files.
-    fn finish(
-        mut self,
-        manifest: &Manifest,
-        place: (&str, &str),
-        before: Option<&Before>,
-    ) -> Result<(Index, Vec<Staged>)> {
-        self.pack()?;
-        let text = serde_json::to_vec(manifest)?;
-        let id = chunk::id(&text);
-        self.staged.push(self.stage(&id, &text)?);
-        let new: BTreeSet<&str> = self.staged.iter().map(|staged| staged.key.as_str()).collect();
-        let load = |id: &str| match new.contains(object(id).as_str()) {
-            true => bk::file::read(&self.path(id), store::READ_LIMIT),
-            false => self.repository.object(id),
-        };
-        let (files, published) = assemble(manifest, place, self.scratch, before, &load)?;
-        let mut staged = self.staged;
-        staged.extend(published);
-        Ok((Index { manifest: id, count: manifest.count(), files }, staged))
     }
 }
 
