@@ -170,39 +170,24 @@ fn damage_in_what_is_copied_is_left_behind() {
 }
 
 #[test]
-fn objects_that_did_not_change_are_not_needed_and_never_believed() {
+fn a_damaged_object_is_never_published() {
     let world = World::new();
     let debs = packages(&world, 101, 1000);
     let debs: Vec<&str> = debs.iter().map(String::as_str).collect();
     add(&world, "repo", &debs[..100]).ok();
+    let release = fs::read(world.path("repo/dists/stable/InRelease")).unwrap();
     assert!(chunks(&world).len() >= 3);
     // Their last bytes are those of the xz block.
-    let damage = || {
-        for (path, mut bytes) in chunks(&world) {
-            *bytes.last_mut().unwrap() ^= 1;
-            fs::write(path, bytes).unwrap();
-        }
-    };
-    damage();
-    add(&world, "repo", &debs[100..]).ok();
-    is_as_if_made_at_once(&world, &debs);
+    for (path, mut bytes) in chunks(&world) {
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+    add(&world, "repo", &debs[100..]).code(1).says("check --repair");
+    assert_eq!(fs::read(world.path("repo/dists/stable/InRelease")).unwrap(), release);
     world.bk(&["check", "repo"]).code(3);
     world.bk(&["check", "repo", "--repair"]).ok();
-    assert_eq!(world.bk(&["check", "repo"]).ok(), "");
-    // Where what was published is damaged too, nothing new is.
-    damage();
-    let path = published(&world, "repo", "Packages.xz");
-    let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&path, bytes).unwrap();
-    let release = fs::read(world.path("repo/dists/stable/InRelease")).unwrap();
-    let more = world.deb("a", "1", "amd64", "");
-    add(&world, "repo", &[&more]).code(1).says("check --repair");
-    assert_eq!(fs::read(world.path("repo/dists/stable/InRelease")).unwrap(), release);
-    world.bk(&["check", "repo", "--repair"]).ok();
-    add(&world, "repo", &[&more]).ok();
-    is_as_if_made_at_once(&world, &[&debs[..], &[&more]].concat());
+    add(&world, "repo", &debs[100..]).ok();
+    is_as_if_made_at_once(&world, &debs);
     assert_eq!(world.bk(&["check", "repo"]).ok(), "");
 }
 

@@ -20,7 +20,7 @@ const WITHOUT_SUMS: [u8; 4] = *b"BKC1";
 const LENGTHS: usize = 24;
 
 /// These, the CRC32 of the text and of each part, and the CRC32 of all that.
-pub const HEAD: usize = LENGTHS + 4 * 4 + 4;
+const HEAD: usize = LENGTHS + 4 * 4 + 4;
 
 /// What a chunk's text may have. One ends at 256 KiB or with the stanza that passes that, and a
 /// stanza is bounded by what `crate::incoming` takes.
@@ -63,14 +63,14 @@ impl Parts<'_> {
 }
 
 /// The CRC32 of some bytes: it finds what a disk does to them, in a twentieth of SHA-256's time.
-pub fn sum(bytes: &[u8]) -> u32 {
+fn sum(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
     crc.sum()
 }
 
 /// Reads the head of an object, from at least its first [`HEAD`] bytes.
-pub fn head(object: &[u8]) -> Option<Head> {
+fn head(object: &[u8]) -> Option<Head> {
     let (magic, _) = object.split_first_chunk::<4>()?;
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, &byte| n << 8 | u32::from(byte));
     let start = match *magic {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -10,8 +10,7 @@ use bk::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::manifest::Manifest;
-use super::repository::object;
+use super::manifest::{Chunk, Manifest};
 use super::{chunk, pdiff, xz};
 use crate::store::Staged;
 
@@ -83,19 +82,15 @@ pub fn assemble(
         let parts = chunk::parts(&empty)?;
         write([b"", parts.gzip, parts.xz, parts.zstd], parts.head.xz_unpadded)?;
     }
-    let mut copied = Forms::default();
     for chunk in &manifest.chunks {
-        if let Some(unpadded) = before.and_then(|before| before.read(&chunk.id, &mut copied)) {
-            write(copied.each_ref().map(Vec::as_slice), unpadded)?;
-            continue;
-        }
         let object = load(&chunk.id)?;
         let parts = chunk::parts(&object)?;
-        let text = chunk::unpack(&chunk.id, &object)?;
         if !parts.are_sound() {
             return Err(Error::new(format!("the object '{}' is damaged", chunk.id))
                 .hint("'bk-repo check --repair' compresses it again"));
         }
+        let copied = before.and_then(|before| before.text(&chunk.id));
+        let text = copied.map_or_else(|| chunk::unpack(&chunk.id, &object), Ok)?;
         write([&text, parts.gzip, parts.xz, parts.zstd], parts.head.xz_unpadded)?;
     }
     let (mut files, mut staged) = (Vec::new(), Vec::new());
@@ -110,65 +105,41 @@ pub fn assemble(
     Ok((files, staged))
 }
 
-/// A chunk in each of [`SUFFIXES`].
-type Forms = [Vec<u8>; 4];
-
-/// What an object says of its text and parts, in the order of [`SUFFIXES`].
-fn in_order<T>([plain, zstd, gzip, xz]: [T; 4]) -> [T; 4] {
-    [plain, gzip, xz, zstd]
-}
-
-/// The published files of an index as it was, to copy from what did not change: that costs neither
-/// unpacking nor the hash of each chunk. Objects say in their heads how long their forms are, and
-/// their sums: what is not the same any more in a file, for whatever reason, is not copied.
+/// The uncompressed form of an index as it was published: to read what did not change from there costs
+/// less than to unpack it.
 pub struct Before {
-    files: [File; 4],
-    /// Where chunks are in each file, and what they are.
-    chunks: HashMap<String, ([u64; 4], chunk::Head)>,
+    file: File,
+    /// Where chunks are in it, and how long they are.
+    chunks: HashMap<String, (u64, usize)>,
 }
 
 impl Before {
-    /// Opens the files of an index; `None` where there is not each of them, or something does not fit:
-    /// then the objects have it all. `open` gives files of the repository.
+    /// Opens the file of an index; `None` where there is none: then the objects have it all. `open` gives
+    /// files of the repository.
     pub fn open(
         manifest: &Manifest,
         files: &[IndexFile],
         dir: &str,
         open: &dyn Fn(&str) -> Option<File>,
     ) -> Option<Self> {
-        let file = |suffix: &&str| {
-            let file = files.iter().find(|file| file.suffix == *suffix)?;
-            open(&by_hash(dir, &file.sha256))
+        let plain = files.iter().find(|file| file.suffix.is_empty())?;
+        let file = open(&by_hash(dir, &plain.sha256))?;
+        let mut at = 0;
+        let place = |chunk: &Chunk| {
+            let place = (at, usize::try_from(chunk.size).ok()?);
+            at += chunk.size;
+            Some((chunk.id.clone(), place))
         };
-        let files: Vec<File> = SUFFIXES.iter().map_while(file).collect();
-        let mut chunks = HashMap::new();
-        let mut at = [0; 4];
-        at[XZ] = xz::HEADER.len() as u64;
-        for chunk in &manifest.chunks {
-            let mut head = [0; chunk::HEAD];
-            // The compressed parts of one chunk alone are longer than its head.
-            open(&object(&chunk.id))?.read_exact(&mut head).ok()?;
-            let head = chunk::head(&head)?;
-            let lengths = in_order(head.lengths);
-            chunks.insert(chunk.id.clone(), (at, head));
-            at.iter_mut().zip(lengths).for_each(|(at, n)| *at += n as u64);
-        }
-        Some(Before { files: files.try_into().ok()?, chunks })
+        Some(Before { file, chunks: manifest.chunks.iter().map_while(place).collect() })
     }
 
-    /// Reads the forms of a chunk, and returns the unpadded length of its xz block; `None` where the
-    /// files do not have it as its object does.
-    fn read(&self, id: &str, forms: &mut Forms) -> Option<u64> {
-        let (at, head) = self.chunks.get(id)?;
-        let (lengths, sums) = (in_order(head.lengths), in_order(head.sums?));
-        for (i, form) in forms.iter_mut().enumerate() {
-            form.resize(lengths[i], 0);
-            self.files[i].read_exact_at(form, at[i]).ok()?;
-            if chunk::sum(form) != sums[i] {
-                return None;
-            }
-        }
-        Some(head.xz_unpadded)
+    /// The text of a chunk; `None` where the file does not have what its name says. It is served to
+    /// anyone and may be written by others than who signs, so a checksum would not do.
+    fn text(&self, id: &str) -> Option<Vec<u8>> {
+        let (at, size) = *self.chunks.get(id)?;
+        let mut text = vec![0; size];
+        self.file.read_exact_at(&mut text, at).ok()?;
+        (chunk::id(&text) == id).then_some(text)
     }
 }
 
