@@ -562,5 +562,9 @@ fn control_files(package: &str, plan: &Plan) -> BTreeMap<String, Vec<u8>> {
         files.insert("postinst".into(), control::postinst(package).into_bytes());
         files.insert("prerm".into(), control::prerm(package).into_bytes());
     }
+    let folders = plan.own_folders();
+    if !folders.is_empty() {
+        files.insert("postrm".into(), control::postrm(package, &folders).into_bytes());
+    }
     files
 }

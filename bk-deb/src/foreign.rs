@@ -237,8 +237,9 @@ pub fn rpm_of(
     let failed = || format!("cannot make an .rpm of '{}'", display(deb));
     let mut parts = of_deb(deb).context(failed)?;
     // Their Python is not built from /usr/lib/python3, and compiled modules of theirs may stay.
-    parts.files.remove("postinst");
-    parts.files.remove("prerm");
+    for script in ["postinst", "prerm", "postrm"] {
+        parts.files.remove(script);
+    }
     let native = parts.paragraph.get("Architecture") != Some("all");
     let lib = if native { "lib64" } else { "lib" };
     let site = format!("usr/{lib}/python{major}.{minor}/site-packages");

@@ -153,6 +153,53 @@ fn namespaces_are_shared_without_a_file() {
 }
 
 #[test]
+fn what_programs_wrote_into_its_folders_goes_when_it_is_purged() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("system");
+    let dpkg = |words: &[&str]| {
+        let root = format!("--root={}", root.display());
+        let forced = ["--force-depends", "--no-debsig", "--force-script-chrootless"];
+        output("dpkg", &[&[root.as_str()], &forced[..], words].concat())
+    };
+    for folder in ["var/lib/dpkg/updates", "var/lib/dpkg/info"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    bk::file::write(&root.join("var/lib/dpkg/status"), "").unwrap();
+    let wheel = |name: &str| Wheel::new(name, "1.0", "py3-none-any");
+    let (mine, _mine) = built(
+        wheel("mine")
+            .file("mine/__init__.py", "")
+            .file("mine/plugins/__init__.py", "")
+            .file("space/mine/__init__.py", "")
+            .file("both/__init__.py", "")
+            .file("mine_too.py", ""),
+    );
+    let (other, _other) =
+        built(wheel("other").file("both/other.py", "").file("space/other/__init__.py", ""));
+    dpkg(&["--unpack", mine.path.to_str().unwrap(), other.path.to_str().unwrap()]);
+    let site = root.join(SITE);
+    for cache in ["mine/cache", "mine/plugins/a b", "space/mine/x", "both/x", "space/x"] {
+        bk::file::write(&site.join(cache), "").unwrap();
+    }
+    dpkg(&["--purge", "python3-mine"]);
+    let mut left = common::listing(&site);
+    left.retain(|path| !path.contains("dist-info"));
+    // What another package has too may be the other's cache.
+    assert_eq!(
+        left,
+        [
+            "both",
+            "both/other.py",
+            "both/x",
+            "space",
+            "space/other",
+            "space/other/__init__.py",
+            "space/x"
+        ]
+    );
+}
+
+#[test]
 fn what_is_installed_is_known_before_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let wheel = Wheel::new("a", "1.0", "py3-none-any")

@@ -190,6 +190,26 @@ pub fn prerm(package: &str) -> String {
     )
 }
 
+/// `postrm`: removes what programs have written into the package's own folders, such as caches, when
+/// nothing of it shall be left (Policy 6.8). A folder that another package has files in stays.
+pub fn postrm(package: &str, folders: &[String]) -> String {
+    let folders: Vec<String> = folders.iter().map(|folder| format!("/{folder}")).collect();
+    // dpkg still knows the folders that were not empty as this package's own.
+    format!(
+        "#!/bin/sh\nset -e\n\n\
+         if [ \"$1\" = purge ]; then\n\
+         \tfor folder in {}; do\n\
+         \t\t[ -d \"$DPKG_ROOT$folder\" ] || continue\n\
+         \t\tif ! dpkg-query -S \"$folder\" \"$folder/*\" 2>/dev/null | grep -qv '^{package}: '; then\n\
+         \t\t\trm -rf \"$DPKG_ROOT$folder\"\n\
+         \t\tfi\n\
+         \tdone\n\
+         fi\n\n\
+         exit 0\n",
+        folders.join(" ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

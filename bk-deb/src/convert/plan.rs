@@ -184,6 +184,27 @@ impl Plan {
         Ok(())
     }
 
+    /// The folders of modules that are no other distribution's too: regular packages that are in no
+    /// other (PEP 420), by names that are identifiers.
+    pub fn own_folders(&self) -> Vec<String> {
+        let inside = |path: &str| {
+            let folder = path.strip_suffix("/__init__.py")?;
+            let name = folder.strip_prefix(SITE)?.strip_prefix('/')?;
+            let good = |c: char| c.is_ascii_alphanumeric() || "_/".contains(c);
+            name.chars().all(good).then(|| format!("{folder}/"))
+        };
+        let mut folders: Vec<String> = Vec::new();
+        // In the order of their paths a folder comes before those in it.
+        let mut all: Vec<String> = self.items.keys().filter_map(|path| inside(path)).collect();
+        all.sort();
+        for folder in all {
+            if folders.last().is_none_or(|outer| !folder.starts_with(outer)) {
+                folders.push(folder);
+            }
+        }
+        folders.iter().map(|folder| folder.trim_end_matches('/').to_owned()).collect()
+    }
+
     /// Refuses a file that is another's folder.
     pub fn check(&self) -> Result<()> {
         for path in self.items.keys() {
