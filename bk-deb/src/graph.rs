@@ -57,6 +57,9 @@ impl Rules {
     }
 }
 
+/// The database of time zones, as Python's index and Debian both call it.
+const TIME_ZONES: &str = "tzdata";
+
 /// A distribution whose metadata was read.
 pub struct Loaded {
     /// Its wheel.
@@ -254,6 +257,21 @@ impl Grower<'_> {
             .collect()
     }
 
+    /// Whether it requires `tzdata` of Python's index, but not here: zoneinfo reads the system's
+    /// database where there is one, and a Debian without the package of it is no rarity.
+    fn wants_time_zones(&self, loaded: &Loaded, extras: &[ExtraName]) -> bool {
+        let here = self.target.markers();
+        let windows = here.clone().with_os_name("nt").with_platform_system("Windows");
+        let windows = windows.with_sys_platform("win32");
+        let mut wanted = loaded
+            .requires
+            .iter()
+            .filter(|r| r.name.as_ref() == TIME_ZONES && !self.rules.delete.contains(&r.name));
+        self.distro.version(TIME_ZONES).is_some()
+            && wanted
+                .any(|r| !r.evaluate_markers(here, extras) && r.evaluate_markers(&windows, extras))
+    }
+
     /// What is used from the distribution, though its version does not do.
     fn unfit(&self, walk: &Walk) -> Result<BTreeSet<PackageName>> {
         let mut unfit = BTreeSet::new();
@@ -339,6 +357,10 @@ impl Grower<'_> {
                 .map(|(p, _)| p.to_owned())
                 .collect();
             depends.retain(|relation| !bounded.contains(relation));
+            let asked: Vec<ExtraName> = extras.iter().cloned().collect();
+            if self.wants_time_zones(&found, &asked) {
+                depends.push(TIME_ZONES.into());
+            }
             let locked = &self.locked[name];
             let package = package_of(name);
             let version = version::debian(&locked.version, self.distro.epoch(&package));
@@ -357,7 +379,7 @@ impl Grower<'_> {
                 version,
                 package,
                 depends,
-                extras: extras.iter().cloned().collect(),
+                extras: asked,
                 requires: requires.into_iter().cloned().collect(),
             });
         }
@@ -401,7 +423,12 @@ mod tests {
     fn grow(reuse: Reuse, root: &str, requires: &'static [(&str, &[&str])]) -> Result<Graph> {
         let distro = Distro::from_lines(
             "bookworm",
-            &["python3\t3.11.2-1\t", "python3-click\t8.1.3-2\t", "python3-numpy\t1:1.24.2-1\t"],
+            &[
+                "python3\t3.11.2-1\t",
+                "python3-click\t8.1.3-2\t",
+                "python3-numpy\t1:1.24.2-1\t",
+                "tzdata\t2024a-0\t",
+            ],
         )
         .with_names(&[("click", "python3-click"), ("numpy", "python3-numpy")]);
         let target = Target::new(&distro, "amd64", None).unwrap();
@@ -471,6 +498,19 @@ mod tests {
         assert_eq!(graph.nodes[0].extras.len(), 2);
         assert!(depends(&graph, "requests").contains("python3-socks"));
         assert!(grow(Reuse::Prefer, "requests", requires).unwrap().nodes[0].depends.is_empty());
+    }
+
+    #[test]
+    fn time_zones_that_windows_has_not_are_the_systems() {
+        let requires: &[(&str, &[&str])] = &[
+            ("flask", &["click", "tzdata; sys_platform == 'win32'"]),
+            ("socks", &["tzdata; platform_system == 'Windows' and extra == 'zones'"]),
+            ("requests", &["tzdata>=2022; python_version < '3.9'"]),
+        ];
+        let of = |root: &str| grow(Reuse::Prefer, root, requires).unwrap().nodes[0].depends.clone();
+        assert_eq!(of("flask"), ["python3-click", "tzdata"]);
+        assert_eq!(of("socks[zones]"), ["tzdata"]);
+        assert!(of("socks").is_empty() && of("requests").is_empty());
     }
 
     #[test]
