@@ -364,6 +364,7 @@ impl<'a> Conversion<'a> {
     }
 
     fn write(&mut self, builder: &mut Builder<File>, path: &str, item: &Item) -> Result<()> {
+        self.overrides.look(path);
         match &item.source {
             Source::Text(text) => {
                 let packed;
@@ -379,10 +380,7 @@ impl<'a> Conversion<'a> {
                 self.list(path, &Sha256::digest(text), text.len() as u64);
                 Ok(())
             }
-            Source::Member(at) => {
-                self.overrides.look(path);
-                self.write_member(builder, path, item.role, *at)
-            }
+            Source::Member(at) => self.write_member(builder, path, item.role, *at),
         }
     }
 

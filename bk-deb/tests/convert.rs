@@ -324,9 +324,13 @@ fn lintian_warns_of_nothing_that_a_distribution_is_right_to_have() {
             .dist_info("METADATA", metadata)
             .dist_info("licenses/LICENSE", text)
             .data("scripts/its-script", "#!python\nprint(1)\n")
+            .data("scripts/its-script.py", "#!python\nprint(1)\n")
+            .dist_info("entry_points.txt", "[console_scripts]\na.py = a:f\n")
             .file("a/__init__.py", "def f():\n    pass\n")
             .file("a/template/.gitignore", "*.o\n")
             .file("a/fonts/DejaVuSans.ttf", "not really one")
+            .file("a/webfonts/its-own.ttf", "not really one")
+            .file("a/static/jquery-3.6.0.min.js", "/* not really it */\n")
             .file("a/data/pickle.gz", rest)
             .write(dir.path());
         let options = Options { compression: Compression::Gzip(6), ..Options::default() };

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::layout::SITE;
+
 /// Files for a version control system, as lintian's data file vcs-control-files has them.
 const VCS: &[&str] = &[
     ".arch-inventory",
@@ -15,6 +17,8 @@ const VCS: &[&str] = &[
 ];
 /// How the names of fonts end, where lintian looks for others of their names.
 const FONTS: &[&str] = &["eot", "otf", "pfb", "ttf", "woff", "woff2"];
+/// How the names of scripts end that lintian takes for a language's.
+const LANGUAGES: &[&str] = &["pl", "py", "php", "rb", "sh", "bsh", "csh", "tcl"];
 
 /// A package's overrides: by reason, the lines.
 #[derive(Debug, Default)]
@@ -49,8 +53,16 @@ impl Overrides {
 
     /// A file of the distribution, by its path.
     pub fn look(&mut self, path: &str) {
-        let Some(inside) = path.strip_prefix("usr/lib/python3/dist-packages/") else { return };
-        let (folder, name) = path.rsplit_once('/').unwrap_or_default();
+        let end = path.rsplit_once('.').map(|(_, end)| end).unwrap_or_default();
+        if path.starts_with("usr/bin/") && LANGUAGES.contains(&end) {
+            self.add(
+                "What calls this command calls it by the name that the distribution gave it.",
+                format!("script-with-language-extension [{path}]"),
+            );
+        }
+        let inside = path.strip_prefix(SITE).and_then(|path| path.strip_prefix('/'));
+        let Some(inside) = inside else { return };
+        let name = inside.rsplit('/').next().unwrap_or(inside);
         if VCS.contains(&name) {
             self.add(
                 "The distribution has this file, and all that it has is installed.",
@@ -62,7 +74,13 @@ impl Overrides {
             self.add(
                 "The distribution reads the fonts it was made with from its own folder, whatever others \
                  of their names are elsewhere.",
-                format!("duplicate-font-file * [{folder}/*]"),
+                format!("duplicate-font-file * [{SITE}/*]"),
+            );
+        }
+        if [".js", ".js.gz", ".css"].iter().any(|end| name.ends_with(end)) {
+            self.add(
+                "The distribution's pages are made for the versions of the scripts that they come with.",
+                format!("embedded-javascript-library * [{SITE}/*]"),
             );
         }
         let dot = |part: &str| part.starts_with('.');
@@ -73,9 +91,7 @@ impl Overrides {
         let folder = inside.split('/').take(at + 1).collect::<Vec<_>>().join("/");
         self.add(
             "The distribution has this folder, and all that it has is installed.",
-            format!(
-                "package-contains-python-dot-directory [usr/lib/python3/dist-packages/{folder}/*]"
-            ),
+            format!("package-contains-python-dot-directory [{SITE}/{folder}/*]"),
         );
     }
 
