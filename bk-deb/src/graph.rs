@@ -7,6 +7,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 use pep508_rs::{ExtraName, PackageName, Requirement, VersionOrUrl};
 use rayon::prelude::*;
 
+use crate::debian::version::compare;
 use crate::distro::Distro;
 use crate::mapping::name::{self, Names};
 use crate::mapping::relation::{relations, satisfied};
@@ -80,6 +81,8 @@ pub struct Node {
     pub package: String,
     /// Its upstream version, with epoch.
     pub version: String,
+    /// The distribution's package that it stands in place of, where it has another name.
+    pub instead: Option<String>,
     /// Relations of its requirements.
     pub depends: Vec<String>,
     /// The extras whose requirements are among them.
@@ -108,6 +111,20 @@ impl Graph {
             .iter()
             .map(|node| (node.package.clone(), Some(format!("{}-{revision}", node.version))));
         self.reused.keys().map(|package| (package.clone(), None)).chain(built).collect()
+    }
+}
+
+/// What a distribution is called as a package.
+#[derive(Clone)]
+struct Called {
+    package: String,
+    instead: Option<String>,
+}
+
+impl Called {
+    /// What the distribution calls it.
+    fn there(&self) -> &str {
+        self.instead.as_ref().unwrap_or(&self.package)
     }
 }
 
@@ -304,8 +321,9 @@ impl Grower<'_> {
     fn finish(&self, walk: &Walk, mut loaded: HashMap<PackageName, Result<Loaded>>) -> Graph {
         let mut graph = Graph::default();
         let names = self.names(walk);
-        let package_of = |name: &PackageName| -> String {
-            names.get(name).cloned().unwrap_or_else(|| self.package(name))
+        let package_of = |name: &PackageName| -> Called {
+            let called = || Called { package: self.package(name), instead: None };
+            names.get(name).cloned().unwrap_or_else(called)
         };
         for (name, extras) in &walk.extras {
             let found = match loaded.remove(name) {
@@ -324,17 +342,18 @@ impl Grower<'_> {
                 } else {
                     self.rules.candidate(self.distro, self.reuse, &edge.name)
                 };
-                let (package, resolved) = match used {
+                let (called, resolved) = match used {
                     Some((package, there, python)) => {
                         graph.reused.insert(package.clone(), there);
-                        (package, Some(python))
+                        (Called { package, instead: None }, Some(python))
                     }
                     None => (
                         package_of(&edge.name),
                         self.locked.get(&edge.name).map(|l| l.version.clone()),
                     ),
                 };
-                let epoch = self.distro.epoch(&package);
+                let epoch = self.distro.epoch(called.there());
+                let package = called.package;
                 let mut wanted = relations(&package, &edge.specifiers, epoch, resolved.as_ref());
                 if walk.extras.contains_key(&edge.name) {
                     for extra in &edge.extras {
@@ -362,8 +381,8 @@ impl Grower<'_> {
                 depends.push(TIME_ZONES.into());
             }
             let locked = &self.locked[name];
-            let package = package_of(name);
-            let version = version::debian(&locked.version, self.distro.epoch(&package));
+            let called = package_of(name);
+            let version = version::debian(&locked.version, self.distro.epoch(called.there()));
             if let Err(error) = crate::debian::version::Version::parse(&version) {
                 let what = format!("'{}' cannot be a version of a Debian package", locked.version);
                 let hint = "leave it out with --exclude, or choose another version of it";
@@ -377,7 +396,8 @@ impl Grower<'_> {
                 python_version: locked.version.clone(),
                 wheel: found.wheel,
                 version,
-                package,
+                package: called.package,
+                instead: called.instead,
                 depends,
                 extras: asked,
                 requires: requires.into_iter().cloned().collect(),
@@ -392,18 +412,40 @@ impl Grower<'_> {
 
     /// The packages of what is built; where `python-x` and `x` would be the same, one keeps its
     /// prefix.
-    fn names(&self, walk: &Walk) -> HashMap<PackageName, String> {
+    fn names(&self, walk: &Walk) -> HashMap<PackageName, Called> {
         let mut taken = BTreeSet::new();
         let mut names = HashMap::new();
         for name in walk.extras.keys() {
-            let mut package = self.package(name);
-            if !taken.insert(package.clone()) {
-                package = format!("python3-{name}");
-                taken.insert(package.clone());
+            let mut called = Called { package: self.package(name), instead: None };
+            if let Some(series) = self.passed_over(walk, name, &called.package) {
+                called.instead = Some(std::mem::replace(&mut called.package, series));
             }
-            names.insert(name.clone(), package);
+            if !taken.insert(called.package.clone()) {
+                called.package = format!("python3-{name}");
+                taken.insert(called.package.clone());
+            }
+            names.insert(name.clone(), called);
         }
         names
+    }
+
+    /// The name of a series of its own for a package that apt would not take: it goes by the highest
+    /// version of a name, which is the distribution's here, though that is not what is required. So
+    /// Debian has python3-sqlalchemy1.4 where others still require the series before the last.
+    fn passed_over(&self, walk: &Walk, name: &PackageName, package: &str) -> Option<String> {
+        let there = self.distro.version(package)?;
+        let chosen = &self.locked.get(name)?.version;
+        let epoch = self.distro.epoch(package);
+        if compare(there, &version::debian(chosen, epoch)).is_lt() {
+            return None;
+        }
+        let mut edges = walk.edges.values().flatten().filter(|edge| edge.name == *name);
+        let refused = |edge: &Edge| {
+            let relations = relations(package, &edge.specifiers, epoch, Some(chosen));
+            !satisfied(&relations, there)
+        };
+        let major = chosen.release().first()?;
+        edges.any(refused).then(|| format!("{package}-v{major}"))
     }
 }
 
@@ -421,6 +463,22 @@ mod tests {
     }
 
     fn grow(reuse: Reuse, root: &str, requires: &'static [(&str, &[&str])]) -> Result<Graph> {
+        let locked = locked(&[
+            ("flask", "3.0.0"),
+            ("click", "8.1.8"),
+            ("numpy", "2.1.0"),
+            ("socks", "1.0"),
+            ("requests", "2.0"),
+        ]);
+        grow_of(locked, reuse, root, requires)
+    }
+
+    fn grow_of(
+        locked: HashMap<PackageName, Locked>,
+        reuse: Reuse,
+        root: &str,
+        requires: &'static [(&str, &[&str])],
+    ) -> Result<Graph> {
         let distro = Distro::from_lines(
             "bookworm",
             &[
@@ -444,13 +502,7 @@ mod tests {
             target: &target,
             reuse,
             rules: &Rules::default(),
-            locked: locked(&[
-                ("flask", "3.0.0"),
-                ("click", "8.1.8"),
-                ("numpy", "2.1.0"),
-                ("socks", "1.0"),
-                ("requests", "2.0"),
-            ]),
+            locked,
             built: BTreeSet::new(),
             load: &load,
         };
@@ -511,6 +563,36 @@ mod tests {
         assert_eq!(of("flask"), ["python3-click", "tzdata"]);
         assert_eq!(of("socks[zones]"), ["tzdata"]);
         assert!(of("socks").is_empty() && of("requests").is_empty());
+    }
+
+    #[test]
+    fn what_apt_would_pass_over_has_a_name_of_its_own() {
+        let requires: &[(&str, &[&str])] = &[
+            ("flask", &["click>=8.1.3", "requests[all]"]),
+            ("requests", &["numpy<1.24", "click!=8.1.3; extra == 'all'"]),
+            ("click", &[]),
+            ("numpy", &[]),
+        ];
+        let mut locked = locked(&[("flask", "3.0"), ("requests", "2.0"), ("click", "8.1.8")]);
+        locked.extend(self::locked(&[("numpy", "1.23.5")]));
+        let graph = grow_of(locked, Reuse::Prefer, "flask", requires).unwrap();
+        // Debian's numpy is newer than what is required; its click is older.
+        let built: Vec<_> = graph.nodes.iter().map(|n| (&*n.package, &*n.version)).collect();
+        assert_eq!(
+            built,
+            [
+                ("python3-click", "8.1.8"),
+                ("python3-flask", "3.0"),
+                ("python3-numpy-v1", "1:1.23.5"),
+                ("python3-requests", "2.0")
+            ]
+        );
+        assert_eq!(graph.nodes[2].instead.as_deref(), Some("python3-numpy"));
+        assert_eq!(
+            depends(&graph, "requests"),
+            "python3-click (<< 8.1.3) | python3-click (>= 8.1.3+post), \
+             python3-numpy-v1 (<< 1:1.24~)"
+        );
     }
 
     #[test]

@@ -110,13 +110,18 @@ impl Instruction {
     ) -> Self {
         let version = format!("{}-{revision}", node.version);
         let default = name::default(&node.name);
-        let alias = (default != node.package).then_some(default);
+        let mut alias: Vec<String> = node.instead.iter().cloned().collect();
+        if default != node.package && !alias.contains(&default) {
+            alias.push(default);
+        }
         let extras = node.extras.iter().map(|extra| name::extra(&node.package, extra.as_ref()));
         let provides = alias.into_iter().chain(extras).map(|p| format!("{p} (= {version})"));
         let spec = Package {
             name: node.package.clone(),
             depends: node.depends.clone(),
             provides: provides.collect(),
+            conflicts: node.instead.iter().cloned().collect(),
+            replaces: node.instead.iter().cloned().collect(),
             version: version.clone(),
             ..Package::default()
         };

@@ -10,6 +10,7 @@ use pep508_rs::{PackageName, Requirement};
 
 use crate::convert::Options;
 use crate::debian::compression::Compression;
+use crate::debian::version::compare;
 use crate::distro::contents::{Contents, When};
 use crate::distro::{Distro, Selection};
 use crate::fetch::Fetch;
@@ -335,6 +336,7 @@ impl Request {
         for (package, version) in &graph.reused {
             console.info(&format!("{} has {package} {version}", distro.suite));
         }
+        tell_of_older(&graph, &distro, &console);
         Ok(Resolved { graph, distro, target, roots, failed })
     }
 
@@ -521,12 +523,14 @@ impl Request {
         let revision = &self.packaging_version;
         let suite = Arc::new(resolved.graph.suite(revision));
         let nodes = &resolved.graph.nodes;
-        let packages: Vec<&str> = nodes.iter().map(|node| node.package.as_str()).collect();
+        let there = |node: &Node| node.instead.clone().unwrap_or_else(|| node.package.clone());
+        let packages: Vec<String> = nodes.iter().map(there).collect();
+        let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
         let mut siblings = resolved.distro.siblings(&packages);
         let one = |node: &Node| {
             let mut instruction =
                 Instruction::new(node, &resolved.graph, &suite, revision, options.clone());
-            instruction.siblings = siblings.remove(&node.package).unwrap_or_default();
+            instruction.siblings = siblings.remove(&there(node)).unwrap_or_default();
             if resolved.roots.contains(&node.name) {
                 of_roots.apply(&mut instruction.spec)?;
             }
@@ -534,6 +538,26 @@ impl Request {
             Ok(instruction)
         };
         nodes.iter().map(one).collect()
+    }
+}
+
+/// Tells of packages that are older than the distribution's, which apt goes by.
+fn tell_of_older(graph: &Graph, distro: &Distro, console: &Console) {
+    for Node { package, version, instead, .. } in &graph.nodes {
+        let called = instead.as_ref().unwrap_or(package);
+        let Some(there) = distro.version(called).filter(|v| compare(v, version).is_gt()) else {
+            continue;
+        };
+        let newer = format!("{} has {called} {there}", distro.suite);
+        match instead {
+            Some(_) => console.info(&format!(
+                "{newer}, which does not do: {package} {version} is built to stand in its place"
+            )),
+            None => console.warn(&format!(
+                "{newer}, newer than the {version} that is built: apt installs that one, unless it is \
+                 told the version"
+            )),
+        }
     }
 }
 

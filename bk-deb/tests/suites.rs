@@ -133,3 +133,93 @@ fn another_python_is_what_markers_and_tags_are_held_against() {
     let depends = field(&house.path(&paths[0]), "Depends");
     assert!(depends.starts_with("python3 (>= 3.13~), python3 (<< 3.14)"), "{depends}");
 }
+
+#[test]
+fn apt_takes_an_older_series_where_that_is_required() {
+    let house = House::new();
+    house.wheel("app", "1.0", &["numbers<2", "lib"]);
+    house.wheel("lib", "1.0", &["numbers[fast]>=1"]);
+    house.wheel("numbers", "1.5", &["fast; extra == 'fast'"]);
+    house.wheel("numbers", "2.0", &[]);
+    house.wheel("fast", "1.0", &[]);
+    let paragraph = |name: &str, version: &str, more: &str| {
+        let sum = "0".repeat(64);
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{more}Filename: ./x.deb\n\
+             Size: 1\nSHA256: {sum}\nMaintainer: A <a@example.com>\nDescription: x\n\n"
+        )
+    };
+    let suite = paragraph("dpkg", "1.22.6", "")
+        + &paragraph("python3", "3.12.3-1", "Multi-Arch: allowed\n")
+        + &paragraph("python3-numbers", "2:2.0-1", "")
+        + &paragraph("user", "1.0-1", "Depends: python3-numbers (>= 2:1)\n");
+    archive(&house.path("ubuntu"), "noble", &[("main", "amd64", &suite)]);
+    let mut build = std::process::Command::new(env!("CARGO_BIN_EXE_bk-deb"));
+    build.current_dir(house.dir.path());
+    build.args(["--root", "root", "build", "--no-index", "-f", "wheels", "-o", "debs", "--all"]);
+    build.args(["--suite", "noble", "--arch", "amd64", "--mirror"]).arg(house.path("ubuntu"));
+    let built = build.arg("app").output().unwrap();
+    assert!(built.status.success(), "{built:?}");
+
+    // apt itself, with nothing installed.
+    let debs = house.path("debs");
+    for (folder, index) in [
+        ("debs", output("apt-ftparchive", &["packages", debs.to_str().unwrap()])),
+        ("suite", suite),
+    ] {
+        fs::create_dir_all(house.path(folder)).unwrap();
+        fs::write(house.path(folder).join("Packages"), index).unwrap();
+    }
+    for folder in ["apt/lists/partial", "apt/etc/apt.conf.d", "apt/cache/archives/partial"] {
+        fs::create_dir_all(house.path(folder)).unwrap();
+    }
+    let dir = house.dir.path().display();
+    let sources =
+        ["debs", "suite"].map(|folder| format!("deb [trusted=yes] copy:{dir}/{folder} ./\n"));
+    fs::write(house.path("apt/sources"), sources.concat()).unwrap();
+    fs::write(house.path("apt/status"), "").unwrap();
+    fs::write(
+        house.path("apt/conf"),
+        format!(
+            "Dir::Etc \"{dir}/apt/etc\";\nDir::Etc::sourcelist \"{dir}/apt/sources\";\n\
+             Dir::State \"{dir}/apt\";\nDir::State::status \"{dir}/apt/status\";\n\
+             Dir::Cache \"{dir}/apt/cache\";\nAPT::Architecture \"amd64\";\n\
+             APT::Sandbox::User \"root\";\nAcquire::AllowInsecureRepositories \"yes\";\n"
+        ),
+    )
+    .unwrap();
+    let apt_get = |words: &[&str]| {
+        let mut command = std::process::Command::new("apt-get");
+        let output =
+            command.env("APT_CONFIG", house.path("apt/conf")).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let installed = text.lines().filter_map(|line| line.strip_prefix("Inst "));
+        let mut names: Vec<String> =
+            installed.map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    apt_get(&["update"]);
+    let ours = ["python3", "python3-app", "python3-fast", "python3-lib", "python3-numbers-v1"];
+    assert_eq!(apt_get(&["install", "-s", "python3-app"]), ours);
+    // It does for others of the distribution's packages, too.
+    let with_user = [&ours[..], &["user"]].concat();
+    assert_eq!(apt_get(&["install", "-s", "python3-app", "user"]), with_user);
+}
+
+#[test]
+fn who_asks_for_an_older_version_is_told_what_apt_will_do() {
+    let house = House::new();
+    // The suite `test` has 1:1.24.2.
+    house.wheel("numpy", "1.23", &[]);
+    let said = |words: &[&str]| {
+        let output = house.build(words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warning = "test has python3-numpy 1:1.24.2-1, newer than the 1:1.23 that is built";
+    assert!(said(&["numpy"]).contains(warning), "{}", said(&["numpy"]));
+    house.wheel("numpy", "1.25", &[]);
+    assert!(!said(&["numpy"]).contains("newer"));
+}
