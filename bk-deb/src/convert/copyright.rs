@@ -181,13 +181,18 @@ fn body(metadata: &Metadata, texts: &[(String, String)], license: &str) -> Strin
         .filter(|common| license.contains(common.spdx) || license.contains(common.file))
         .map(|common| common.file);
     let mut meant: Vec<&str> = meant.collect();
+    // A text may speak of a licence that is not its own.
+    let which = match license.contains("GPL") || !meant.is_empty() {
+        true => "The full text of the license",
+        false => "The full text of the GNU license that is spoken of",
+    };
     if meant.is_empty() && !named.contains("/usr/share/common-licenses/") {
         meant.extend(mentioned(license, &format!("{license}\n{named}")));
     }
     for file in meant {
         let path = format!("/usr/share/common-licenses/{file}");
         if !named.contains(&path) {
-            lines.push(format!("The full text of the license is in {path} on Debian systems."));
+            lines.push(format!("{which} is in {path} on Debian systems."));
         }
     }
     let mut out = String::new();
@@ -233,12 +238,12 @@ fn mentioned(license: &str, text: &str) -> Option<&'static str> {
         (
             &["GNU LESSER GENERAL PUBLIC LICENSE", "GNU LIBRARY GENERAL PUBLIC LICENSE", "LGPL"],
             &[("3", "LGPL-3"), ("2.1", "LGPL-2.1"), ("2", "LGPL-2")],
-            "LGPL",
+            "LGPL-3",
         ),
         (
             &["GNU GENERAL PUBLIC LICENSE", "GPL"],
             &[("3", "GPL-3"), ("2", "GPL-2"), ("1", "GPL-1")],
-            "GPL",
+            "GPL-3",
         ),
     ];
     for (names, versions, newest) in families {
@@ -405,7 +410,9 @@ mod tests {
     fn what_is_compatible_with_the_gpl_is_not_under_it() {
         let text = "It is GPL-compatible(1).";
         assert_eq!(mentioned("BSD", text), None);
-        assert_eq!(mentioned("GPL-2+", text), Some("GPL"));
+        // No version is the newest one, as Debian's link has it.
+        let newest = std::fs::read_link("/usr/share/common-licenses/GPL").unwrap();
+        assert_eq!(mentioned("GPL-2+", text), newest.to_str());
         assert_eq!(mentioned("MIT", "under the GNU GPL version 2"), Some("GPL-2"));
     }
 
