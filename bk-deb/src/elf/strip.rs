@@ -155,10 +155,13 @@ impl<S: Source + ?Sized> Changes<'_, S> {
         else {
             return Ok(());
         };
-        let foreign = |folder: &str| {
-            folder.starts_with('/')
-                && !["/lib", "/usr/lib"].iter().any(|own| folder.starts_with(own))
+        // The loader looks into the folders of libraries anyway (ld.so(8)): `/usr/lib` and, in Debian,
+        // `/usr/lib/x86_64-linux-gnu`. Others in them are a package's own.
+        let own = |folder: &str| {
+            let inside = ["/usr/lib/", "/lib/"].iter().find_map(|lib| folder.strip_prefix(lib));
+            inside.is_some_and(|name| !name.trim_end_matches('/').ends_with("-linux-gnu"))
         };
+        let foreign = |folder: &str| folder.starts_with('/') && !own(folder);
         if text.is_empty() || !text.split(':').all(foreign) {
             return Ok(());
         }
@@ -512,9 +515,13 @@ mod tests {
     #[test]
     fn search_paths_of_the_build_machine_go_and_others_stay() {
         let dir = tempfile::tempdir().unwrap();
-        for (path, gone) in
-            [("/opt/_internal/lib", true), ("$ORIGIN/../x.libs", false), ("/usr/lib/x", false)]
-        {
+        for (path, gone) in [
+            ("/opt/_internal/lib", true),
+            ("$ORIGIN/../x.libs", false),
+            ("/usr/lib/x", false),
+            ("/usr/lib/x86_64-linux-gnu", true),
+            ("/usr/lib/x86_64-linux-gnu/x", false),
+        ] {
             let option = format!("-Wl,-rpath,{path}");
             let bytes = std::fs::read(library(dir.path(), &[&option])).unwrap();
             let edit = plan(&bytes[..], false).unwrap();
