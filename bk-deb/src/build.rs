@@ -12,6 +12,7 @@ use crate::clash;
 use crate::convert::{self, Built, Libraries};
 use crate::debian::compression::Compression;
 use crate::distro;
+use crate::distro::contents::Kept;
 use crate::fetch::Fetch;
 use crate::form::Forms;
 use crate::graph::Graph;
@@ -204,40 +205,48 @@ impl Build {
         let about = |path: &Path| path.metadata().map(|m| stamp(&m)).unwrap_or_default();
         let made = Made {
             folder: keep.then(|| cache.folder().join("made")),
-            program: format!(
-                "{} {:?}",
-                std::env::current_exe().map(|path| about(&path)).unwrap_or_default(),
-                self.request.contents
-            ),
+            program: std::env::current_exe().map(|path| about(&path)).unwrap_or_default(),
             libraries: about(status),
             out,
         };
-        let keys: Vec<Option<String>> = instructions.iter().map(|i| made.key(i)).collect();
-        let there: Vec<Option<Built>> =
-            keys.iter().map(|key| key.as_ref().and_then(|key| made.get(key))).collect();
-
-        let known: Option<Vec<String>> = keys.iter().cloned().collect();
-        let apart = known.as_ref().is_some_and(|keys| made.are_apart(keys));
+        let suite = instructions.first().map(|i| i.options.distribution.clone());
+        let contents = match suite {
+            Some(suite) => self.request.contents(&suite, cache, &console)?,
+            None => None,
+        };
+        let files = contents.as_ref().map(Kept::stamp).unwrap_or_default();
+        let keys = |all: &[Instruction]| -> Vec<Option<String>> {
+            all.iter().map(|i| made.key(i)).collect()
+        };
+        let get = |key: &Option<String>| key.as_ref().and_then(|key| made.get(key));
+        let plain: Option<Vec<String>> = keys(instructions).into_iter().collect();
+        let before = plain.as_ref().and_then(|keys| made.settled(keys, &files));
+        let before = before.and_then(|keys| keys.iter().map(|key| made.get(key)).collect());
         let mut failed = false;
         let mut wheels: Vec<Option<PathBuf>> = vec![None; instructions.len()];
-        // Where all are there and fit together, not even the wheels are looked at.
-        if !apart || there.iter().any(Option::is_none) {
-            let looked = told(look(instructions, cache, &console), &console, &mut failed);
-            let suite = instructions.first().map(|i| i.options.distribution.clone());
-            let contents = match suite {
-                Some(suite) => self.request.contents(&suite, cache, &console)?,
-                None => None,
-            };
-            clash::settle(&looked, instructions, contents.as_ref(), &console)?;
-            for Looked { at, wheel, .. } in looked {
-                wheels[at] = Some(wheel);
+        let mut settled = Vec::new();
+        let there: Vec<Option<Built>> = match before {
+            // Where all are there and fit together, not even the wheels are looked at.
+            Some(there) => {
+                wheels.fill(Some(PathBuf::new()));
+                Vec::into_iter(there).map(Some).collect()
             }
-            if let Some(keys) = known.filter(|_| !failed) {
-                made.note_apart(&keys)?;
+            None => {
+                let looked = told(look(instructions, cache, &console), &console, &mut failed);
+                let contents = contents.map(Kept::read).transpose()?;
+                clash::settle(&looked, instructions, contents.as_ref(), &console)?;
+                for Looked { at, wheel, .. } in looked {
+                    wheels[at] = Some(wheel);
+                }
+                settled = keys(instructions);
+                if let (Some(plain), Some(settled)) =
+                    (plain.filter(|_| !failed), settled.iter().cloned().collect::<Option<Vec<_>>>())
+                {
+                    made.note_settled(&plain, &files, &settled)?;
+                }
+                settled.iter().map(get).collect()
             }
-        } else {
-            wheels = instructions.iter().map(|_| Some(PathBuf::new())).collect();
-        }
+        };
         let instructions: &'a [Instruction] = instructions;
         let libraries = libraries(instructions)?;
         let todo = there.iter().filter(|there| there.is_none()).count();
@@ -254,7 +263,7 @@ impl Build {
                 let libraries = &*libraries[&i.options.arch];
                 convert::convert(wheel, &i.spec, &i.options, libraries, out, &console)
                     .and_then(|built| {
-                        if let Some(key) = &keys[at] {
+                        if let Some(Some(key)) = settled.get(at) {
                             made.put(key, &built)?;
                         }
                         Ok((i, built, false))

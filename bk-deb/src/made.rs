@@ -14,6 +14,8 @@ use crate::supply::sha256_of;
 
 /// A record is a line.
 const RECORD_LIMIT: u64 = 1 << 16;
+/// A hash for each of 10,000 packages, ten times what the largest of trees has.
+const KEYS_LIMIT: u64 = 1 << 20;
 
 /// The records, one for each package by all that it was made of.
 pub struct Made<'a> {
@@ -68,7 +70,7 @@ impl Made<'_> {
     }
 
     fn path(&self, key: &str) -> Option<PathBuf> {
-        Some(self.folder.as_ref()?.join(&key[..2]).join(key))
+        Some(self.folder.as_ref()?.join(key.get(..2)?).join(key))
     }
 
     /// The package that was made of the same and is there as it was written.
@@ -107,19 +109,22 @@ impl Made<'_> {
         file::write(&path, serde_json::to_vec(&entry)?)
     }
 
-    /// Whether these were held against each other before, and had no file in common.
-    pub fn are_apart(&self, keys: &[String]) -> bool {
-        self.path(&together(keys)).is_some_and(|path| path.exists())
+    /// What the keys of these became when they were held against each other and the distribution's
+    /// files, and none were in the way; `files` tells the state of those.
+    pub fn settled(&self, keys: &[String], files: &str) -> Option<Vec<String>> {
+        let bytes = file::read(&self.path(&together(keys, files))?, KEYS_LIMIT).ok()?;
+        let settled: Vec<String> = serde_json::from_slice(&bytes).ok()?;
+        (settled.len() == keys.len()).then_some(settled)
     }
 
-    /// Notes that they have none.
-    pub fn note_apart(&self, keys: &[String]) -> Result<()> {
-        let Some(path) = self.path(&together(keys)) else { return Ok(()) };
+    /// Notes that.
+    pub fn note_settled(&self, keys: &[String], files: &str, settled: &[String]) -> Result<()> {
+        let Some(path) = self.path(&together(keys, files)) else { return Ok(()) };
         file::create_dir(path.parent().unwrap_or(Path::new("")))?;
-        file::write(&path, "")
+        file::write(&path, serde_json::to_vec(settled)?)
     }
 }
 
-fn together(keys: &[String]) -> String {
-    sha256_of(keys.join("\n").as_bytes())
+fn together(keys: &[String], files: &str) -> String {
+    sha256_of(format!("{files}\n{}", keys.join("\n")).as_bytes())
 }

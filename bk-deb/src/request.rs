@@ -11,7 +11,7 @@ use pep508_rs::{PackageName, Requirement};
 use crate::convert::Options;
 use crate::debian::compression::Compression;
 use crate::debian::version::compare;
-use crate::distro::contents::{Contents, When};
+use crate::distro::contents::{Kept, When};
 use crate::distro::{Distro, Selection};
 use crate::fetch::Fetch;
 use crate::graph::{Graph, Grower, Node, Reuse, Rules};
@@ -249,16 +249,11 @@ impl Request {
     }
 
     /// The files of the suite's packages, where they are to be looked at.
-    pub fn contents(
-        &self,
-        suite: &str,
-        cache: &Cache,
-        console: &Console,
-    ) -> Result<Option<Contents>> {
+    pub fn contents(&self, suite: &str, cache: &Cache, console: &Console) -> Result<Option<Kept>> {
         let fetch = Fetch::new(console, false);
         let folder = cache.folder().join("distro");
         file::create_dir(&folder)?;
-        Contents::load(&self.selection(), suite, self.contents, &folder, &fetch, console)
+        Kept::find(&self.selection(), suite, self.contents, &folder, &fetch, console)
     }
 
     /// Chooses versions, gets the wheels, and finds out what depends on what.

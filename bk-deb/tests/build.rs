@@ -565,6 +565,18 @@ fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
     assert_eq!(field(&app, "Conflicts"), "");
     house.built(&["app", "-x", "usr/bin/jupyter"]);
     assert_eq!(field(&app, "Conflicts"), "");
+
+    // Of what is there only that is made anew which other files of the distribution's concern.
+    house.built(&["app"]);
+    let inode = |deb| std::os::unix::fs::MetadataExt::ino(&fs::metadata(deb).unwrap());
+    let (first, second) = (inode(&app), inode(&lib));
+    house.built(&["app"]);
+    assert_eq!((inode(&app), inode(&lib)), (first, second));
+    publish(&house, "main/Contents-amd64", &contents.replace("jupyter-core", "other"));
+    fs::remove_file(house.path("root/var/cache/buildkit/deb/distro/test-amd64.contents")).unwrap();
+    house.built(&["app", "--contents", "fetch"]);
+    assert_eq!(field(&app, "Conflicts"), "other");
+    assert_eq!(inode(&lib), second);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use bk::{Console, Context, Error, Result, display, file};
 
 use super::{Selection, facts, sources};
 use crate::fetch::Fetch;
+use crate::made;
 
 /// The first line of what is kept: another layout gets another number.
 const FORMAT: &str = "bk-deb contents 1";
@@ -50,9 +51,15 @@ pub struct Contents {
     lines: String,
 }
 
-impl Contents {
-    /// Reads the indexes of a suite; none where they are not to be had.
-    pub fn load(
+/// What was drawn from the indexes of a suite, in the cache.
+pub struct Kept {
+    path: PathBuf,
+    key: String,
+}
+
+impl Kept {
+    /// Draws it from the indexes where that was not done; none where they are not to be had.
+    pub fn find(
         selection: &Selection,
         suite: &str,
         when: When,
@@ -73,22 +80,72 @@ impl Contents {
                 let about = list.metadata().context(failed)?;
                 key += &format!(" {}:{}:{}", display(list), about.mtime(), about.size());
             }
-            return draw(&lists, &kept, &key, console).context(failed).map(Some);
+            let kept = Kept { path: kept, key };
+            if !kept.is_drawn() {
+                kept.draw(&lists, console).context(failed)?;
+            }
+            return Ok(Some(kept));
         }
         let mirror = selection.mirror.clone().or_else(|| sources::mirror(suite));
         let key = mirror.clone().unwrap_or_default();
-        let age = kept.metadata().and_then(|m| m.modified()).ok().and_then(|m| m.elapsed().ok());
-        if age.is_some_and(|age| age < facts::FRESH || when == When::Auto)
-            && let Some(lines) = load(&kept, &key)
-        {
-            return Ok(Some(Contents { lines }));
+        let kept = Kept { path: kept, key };
+        let age =
+            kept.path.metadata().and_then(|m| m.modified()).ok().and_then(|m| m.elapsed().ok());
+        if age.is_some_and(|age| age < facts::FRESH || when == When::Auto) && kept.is_drawn() {
+            return Ok(Some(kept));
         }
         let Some(mirror) = mirror.filter(|_| when == When::Fetch) else { return Ok(None) };
         let dir = file::TempDir::new_in(cache)?;
         let lists = fetched(&mirror, suite, &selection.arch, dir.path(), cache, fetch, console)?;
-        draw(&lists, &kept, &key, console).context(failed).map(Some)
+        kept.draw(&lists, console).context(failed)?;
+        Ok(Some(kept))
     }
 
+    /// What comes before the lines.
+    fn head(&self) -> String {
+        format!("{FORMAT}\n{}\n", self.key)
+    }
+
+    /// Whether it is there, and was drawn from what is meant.
+    fn is_drawn(&self) -> bool {
+        let head = self.head();
+        let mut found = Vec::new();
+        let file = File::open(&self.path);
+        let read = file.and_then(|f| f.take(head.len() as u64).read_to_end(&mut found));
+        read.is_ok() && found == head.as_bytes()
+    }
+
+    fn draw(&self, lists: &[PathBuf], console: &Console) -> Result<()> {
+        console.info("reading which files the distribution has");
+        let mut all = BTreeMap::new();
+        for list in lists {
+            let failed = || format!("cannot read '{}'", display(list));
+            let file = File::open(list).context(failed)?;
+            let index = facts::decode(&display(list), file).context(failed)?;
+            take_in(index, &mut all).context(failed)?;
+        }
+        if let Some(dir) = self.path.parent() {
+            file::create_dir(dir)?;
+        }
+        file::write(&self.path, self.head() + &text(&all))
+    }
+
+    /// What tells its state from another.
+    pub fn stamp(&self) -> String {
+        self.path.metadata().map(|about| made::stamp(&about)).unwrap_or_default()
+    }
+
+    /// Reads it.
+    pub fn read(self) -> Result<Contents> {
+        let failed = || format!("cannot read '{}'", display(&self.path));
+        let text = String::from_utf8(file::read(&self.path, KEPT_LIMIT)?).context(failed)?;
+        let lines = text.strip_prefix(&self.head()).map(str::to_owned);
+        let lines = lines.ok_or_else(|| Error::new("it was changed in the meantime"));
+        Ok(Contents { lines: lines.context(failed)? })
+    }
+}
+
+impl Contents {
     /// Contents of these lines, as an index has them.
     pub fn from_lines(lines: &str) -> Result<Self> {
         let mut all = BTreeMap::new();
@@ -153,25 +210,6 @@ fn fetched(
     }
 }
 
-fn draw(lists: &[PathBuf], kept: &Path, key: &str, console: &Console) -> Result<Contents> {
-    if let Some(lines) = load(kept, key) {
-        return Ok(Contents { lines });
-    }
-    console.info("reading which files the distribution has");
-    let mut all = BTreeMap::new();
-    for list in lists {
-        let failed = || format!("cannot read '{}'", display(list));
-        let file = File::open(list).context(failed)?;
-        take_in(facts::decode(&display(list), file).context(failed)?, &mut all).context(failed)?;
-    }
-    let lines = text(&all);
-    if let Some(dir) = kept.parent() {
-        file::create_dir(dir)?;
-    }
-    file::write(kept, format!("{FORMAT}\n{key}\n{lines}"))?;
-    Ok(Contents { lines })
-}
-
 /// A path, blanks, and `section/package` with commas between, a line.
 fn take_in(mut index: impl BufRead, all: &mut BTreeMap<String, String>) -> Result<()> {
     let mut line = Vec::new();
@@ -199,13 +237,6 @@ fn take_in(mut index: impl BufRead, all: &mut BTreeMap<String, String>) -> Resul
 
 fn text(all: &BTreeMap<String, String>) -> String {
     all.iter().map(|(path, packages)| format!("{path}\t{packages}\n")).collect()
-}
-
-fn load(kept: &Path, key: &str) -> Option<String> {
-    let text = String::from_utf8(file::read(kept, KEPT_LIMIT).ok()?).ok()?;
-    let lines =
-        text.strip_prefix(FORMAT)?.strip_prefix('\n')?.strip_prefix(key)?.strip_prefix('\n')?;
-    Some(lines.to_owned())
 }
 
 #[cfg(test)]
