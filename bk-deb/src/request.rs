@@ -540,9 +540,10 @@ impl Request {
 fn tell_of_older(graph: &Graph, distro: &Distro, console: &Console) {
     for Node { package, version, instead, .. } in &graph.nodes {
         let called = instead.as_ref().unwrap_or(package);
-        let Some(there) = distro.version(called).filter(|v| compare(v, version).is_gt()) else {
-            continue;
-        };
+        // Another revision of the same is no other version.
+        let upstream = |v: &str| v.rsplit_once('-').map_or(v, |(upstream, _)| upstream).to_owned();
+        let newer = |v: &&str| compare(&upstream(v), version).is_gt();
+        let Some(there) = distro.version(called).filter(newer) else { continue };
         let newer = format!("{} has {called} {there}", distro.suite);
         match instead {
             Some(_) => console.info(&format!(

@@ -220,6 +220,8 @@ fn who_asks_for_an_older_version_is_told_what_apt_will_do() {
     };
     let warning = "test has python3-numpy 1:1.24.2-1, newer than the 1:1.23 that is built";
     assert!(said(&["numpy"]).contains(warning), "{}", said(&["numpy"]));
-    house.wheel("numpy", "1.25", &[]);
-    assert!(!said(&["numpy"]).contains("newer"));
+    for version in ["1.24.2", "1.25"] {
+        house.wheel("numpy", version, &[]);
+        assert_eq!(said(&["numpy"]), "", "{version}");
+    }
 }
