@@ -56,13 +56,17 @@ impl Provider<'_> {
                 several => format!(", which '{}' requires", several.join("', '")),
             };
             let distro = self.problem.reuse == Reuse::Require && !self.roots.contains(package);
-            let nowhere = match distro {
-                true => format!("{} has no package of", self.problem.distro.suite),
-                false => "no index and no folder has".to_owned(),
+            let (nowhere, hint) = match distro {
+                true => (
+                    format!("{} has no package of", self.problem.distro.suite),
+                    "build it too: name it, or use --reuse prefer",
+                ),
+                false => (
+                    "no index and no folder has".to_owned(),
+                    "check its name, and the index (--index-url, --find-links)",
+                ),
             };
-            return Error::new(format!("{nowhere} '{package}'{by}"))
-                .context(failed)
-                .hint("check its name, and the index (--index-url, --find-links)");
+            return Error::new(format!("{nowhere} '{package}'{by}")).context(failed).hint(hint);
         }
         Error::new(shortened(said))
             .context(failed)
