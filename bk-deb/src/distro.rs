@@ -5,8 +5,9 @@ mod facts;
 pub mod shlibs;
 mod sources;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use bk::{Console, Context, Error, Result};
 use pep440_rs::Version;
@@ -39,6 +40,8 @@ pub struct Distro {
     packages: String,
     /// Normalised Python name → binary package, as the suite's dh-python knows them.
     names: HashMap<String, String>,
+    /// Virtual package of Python's → the package that provides it; looked for when first asked.
+    virtuals: OnceLock<HashMap<String, String>>,
 }
 
 impl Distro {
@@ -70,7 +73,12 @@ impl Distro {
             }
         };
         let facts = facts.context(|| format!("cannot read the packages of '{suite}'"))?;
-        Ok(Distro { suite, packages: facts.packages, names: facts.names })
+        Ok(Distro {
+            suite,
+            packages: facts.packages,
+            names: facts.names,
+            virtuals: OnceLock::new(),
+        })
     }
 
     /// A distribution with these packages, as lines of [`Distro::packages`], whose last fields are
@@ -79,7 +87,12 @@ impl Distro {
         let mut lines = lines.to_vec();
         lines.sort_unstable();
         let packages = lines.iter().map(|line| format!("{line}\n")).collect();
-        Distro { suite: suite.to_owned(), packages, names: HashMap::new() }
+        Distro {
+            suite: suite.to_owned(),
+            packages,
+            names: HashMap::new(),
+            virtuals: OnceLock::new(),
+        }
     }
 
     /// The same with a table of names: Python's, Debian's.
@@ -178,16 +191,70 @@ impl Distro {
     }
 
     /// What a package of it asks of the versions of other Python distributions: the relations its
-    /// Depends has to their packages.
+    /// Depends has to their packages, and that those are the suite's whose interfaces it needs.
     pub fn python_depends(&self, package: &str) -> Vec<(PackageName, Vec<String>)> {
-        let depends = self.line(package).and_then(|line| line.split('\t').nth(3));
-        let mut all: Vec<(PackageName, Vec<String>)> = Vec::new();
-        for relation in depends.unwrap_or_default().split(", ").filter(|r| !r.is_empty()) {
+        let mut all = self.interfaces(package);
+        for relation in self.relations(package) {
             let Some(other) = relation.split(' ').next() else { continue };
             for python in self.names_of(other) {
                 match all.iter_mut().find(|(name, _)| *name == python) {
                     Some((_, relations)) => relations.push(relation.to_owned()),
                     None => all.push((python, vec![relation.to_owned()])),
+                }
+            }
+        }
+        all
+    }
+
+    fn relations(&self, package: &str) -> impl Iterator<Item = &str> {
+        let depends = self.line(package).and_then(|line| line.split('\t').nth(3));
+        depends.unwrap_or_default().split(", ").filter(|relation| !relation.is_empty())
+    }
+
+    /// The distributions whose packages provide what a package, or one that it depends on, needs of
+    /// their interfaces, such as `python3-numpy-abi9` and `python3-cffi-backend-api-min`: a package
+    /// that is built of them does not.
+    fn interfaces(&self, package: &str) -> Vec<(PackageName, Vec<String>)> {
+        let virtuals = self.virtuals.get_or_init(|| self.find_virtuals());
+        let mut all: Vec<(PackageName, Vec<String>)> = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::from([package]);
+        let mut queue = vec![package];
+        while let Some(next) = queue.pop() {
+            for relation in self.relations(next).filter(|relation| !relation.contains('|')) {
+                let other = relation.split([' ', ':']).next().unwrap_or_default();
+                if !seen.insert(other) {
+                    continue;
+                }
+                queue.push(other);
+                let Some(provider) = virtuals.get(other) else { continue };
+                let mut siblings = self.siblings(&[provider]).remove(provider).unwrap_or_default();
+                siblings.insert(provider.clone(), false);
+                for (sibling, python) in siblings
+                    .keys()
+                    .filter(|sibling| *sibling != package)
+                    .flat_map(|s| self.names_of(s).into_iter().map(move |python| (s, python)))
+                {
+                    let Some(there) = self.version(sibling) else { continue };
+                    let exactly =
+                        [format!("{sibling} (>= {there})"), format!("{sibling} (<< {there}+c)")];
+                    if !all.iter().any(|(known, _)| *known == python) {
+                        all.push((python, exactly.into()));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn find_virtuals(&self) -> HashMap<String, String> {
+        let mut all = HashMap::new();
+        for line in self.packages.lines().filter(|line| line.starts_with("python3-")) {
+            let mut fields = line.split('\t');
+            let package = fields.next().unwrap_or_default();
+            let provides = fields.nth(1).unwrap_or_default().split(',');
+            for name in provides.filter_map(|p| p.trim().split([' ', '(']).next()) {
+                if name.starts_with("python3-") && self.version(name).is_none() {
+                    all.insert(name.to_owned(), package.to_owned());
                 }
             }
         }
@@ -314,6 +381,33 @@ mod tests {
         assert_eq!(distro.python(), Some(((3, 11), "3.11.2".into())));
         assert_eq!(distro.glibc(), Some((2, 36)));
         assert!(distro.dpkg_at_least("1.21.18") && !distro.dpkg_at_least("1.22"));
+    }
+
+    #[test]
+    fn interfaces_are_those_of_the_suites_own_packages() {
+        let distro = Distro::from_lines(
+            "bookworm",
+            &[
+                "python3-cffi\t1.15.1-5\t\t\tpython-cffi\ty",
+                "python3-cffi-backend\t1.15.1-5+b1\tpython3-cffi-backend-api-min (= 9729)\t\tpython-cffi\ty",
+                "python3-bcrypt\t3.2.2-1\t\tpython3-cffi-backend-api-min (<= 9729)\t\t",
+                "python3-numpy\t1:1.24.2-1\tpython3-numpy-abi9\t\tnumpy\t",
+                "python3-pandas\t1.5.3-2\t\tpython3-pandas-lib (>= 1.5.3)\t\t",
+                "python3-pandas-lib\t1.5.3-2\t\tpython3-numpy-abi9\tpandas\t",
+                "python3-twisted\t22.4.0-4\t\tpython3-bcrypt (>= 3), python3-attr\t\t",
+            ],
+        )
+        .with_names(&[("cffi", "python3-cffi"), ("numpy", "python3-numpy"), ("bcrypt", "python3-bcrypt")]);
+        let of = |package: &str| -> Vec<String> {
+            let all = distro.python_depends(package).into_iter();
+            all.map(|(name, relations)| format!("{name}: {}", relations.join(", "))).collect()
+        };
+        let cffi = "cffi: python3-cffi (>= 1.15.1-5), python3-cffi (<< 1.15.1-5+c)";
+        assert_eq!(of("python3-bcrypt"), [cffi]);
+        assert_eq!(of("python3-twisted"), [cffi, "bcrypt: python3-bcrypt (>= 3)"]);
+        let numpy = "numpy: python3-numpy (>= 1:1.24.2-1), python3-numpy (<< 1:1.24.2-1+c)";
+        assert_eq!(of("python3-pandas"), [numpy]);
+        assert!(of("python3-cffi").is_empty());
     }
 
     #[test]

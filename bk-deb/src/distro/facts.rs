@@ -17,7 +17,7 @@ use crate::debian::version::compare;
 use crate::fetch::Fetch;
 
 /// The first line of a file of facts: another layout gets another number.
-const FORMAT: &str = "bk-deb facts 3";
+const FORMAT: &str = "bk-deb facts 4";
 /// The facts of all of Debian 12 are 3 MB.
 const FACTS_LIMIT: u64 = 64 << 20;
 /// Debian 12's InRelease has 150 kB.
@@ -350,10 +350,10 @@ impl Draft {
     }
 }
 
-/// The relations of a `Depends` that bound the version of a package of Python's.
+/// The relations of a `Depends` to packages of Python's.
 fn python_depends(depends: &str) -> String {
-    let bounded = |relation: &&str| relation.starts_with("python3-") && relation.contains('(');
-    let all: Vec<&str> = depends.split(',').map(str::trim).filter(bounded).collect();
+    let python = |relation: &&str| relation.starts_with("python3-");
+    let all: Vec<&str> = depends.split(',').map(str::trim).filter(python).collect();
     all.join(", ").replace(['\n', '\t'], " ")
 }
 
@@ -406,7 +406,10 @@ mod tests {
             "Package: python3-a\nVersion: 1\n\
              Depends: libc6 (>= 2), python3-b (<< 3) | x, python3-c, python3-d (>= 1)\n",
         );
-        assert_eq!(draw().packages, "python3-a\t1\t\tpython3-b (<< 3) | x, python3-d (>= 1)\t\t\n");
+        assert_eq!(
+            draw().packages,
+            "python3-a\t1\t\tpython3-b (<< 3) | x, python3-c, python3-d (>= 1)\t\t\n"
+        );
     }
 
     #[test]
