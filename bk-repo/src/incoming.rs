@@ -74,8 +74,14 @@ impl Reader<'_> {
             "deb" | "ddeb" | "udeb" => self.binary(path, number),
             "dsc" => self.source(path, number),
             "buildinfo" => self.build_info(path, number),
-            other => Err(Error::new(format!("'.{other}' is no file that can be published"))
-                .hint("give it .deb, .udeb, .ddeb, .dsc or .changes files")),
+            other => {
+                let what = match other {
+                    "" => "what has no suffix".to_owned(),
+                    other => format!("'.{other}'"),
+                };
+                Err(Error::new(format!("{what} is no file that can be published"))
+                    .hint("give it .deb, .udeb, .ddeb, .dsc or .changes files"))
+            }
         };
         read().context(|| format!("cannot add '{}'", display(path)))
     }

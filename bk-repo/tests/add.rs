@@ -145,10 +145,11 @@ fn bad_files_are_named_and_the_others_are_done() {
     let arm = world.deb("arm", "1", "arm64", "");
     world.write("text.deb", "not a package");
     world.write("x.rpm", "x");
+    world.write("notes", "x");
     let whole = fs::read(world.path(&good)).unwrap();
     world.write("half.deb", &whole[..whole.len() / 3]);
-    let args = ["add", "repo", "text.deb", "half.deb", &good, &good, "missing.deb", "x.rpm", &arm];
-    let ran = world.bk(&args).code(1);
+    let bad = ["text.deb", "half.deb", "missing.deb", "x.rpm", "notes"];
+    let ran = world.bk(&[&["add", "repo"], &bad[..], &[&good, &good, &arm]].concat()).code(1);
     assert_eq!(ran.stdout, "repo/pool/main/g/good/good_1_all.deb\n");
     let ran = ran
         .says("cannot add 'text.deb'")
@@ -157,6 +158,7 @@ fn bad_files_are_named_and_the_others_are_done() {
         .says("'good_1_all.deb' is named twice")
         .says("cannot add 'missing.deb'")
         .says("'.rpm' is no file that can be published")
+        .says("what has no suffix is no file that can be published")
         .says("the suite is not for the architecture 'arm64'");
     assert!(ran.stderr.contains("--arch arm64"), "{}", ran.stderr);
     world.bk(&["check", "repo"]).ok();
