@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_a_large_table_are_those_of_a_small_one() {
+    fn names_of_a_large_table_are_those_of_a_small_one() -> Result<()> {
         // Names on both sides of where reading goes on, and one that has no end.
         let names: Vec<String> = [0, 1, 255, 256, 257, 600].map(|n| "n".repeat(n)).into();
         let mut table: Vec<u8> = vec![b'x'];
@@ -496,9 +496,8 @@ mod tests {
         }
         let open = table.len() as u64;
         table.extend(b"open");
-        let held = Names::new(&table[..], 1, table.len() as u64 - 1).unwrap();
-        let read =
-            Names { held: None, ..Names::new(&table[..], 1, table.len() as u64 - 1).unwrap() };
+        let held = Names::new(&table[..], 1, table.len() as u64 - 1)?;
+        let read = Names { held: None, ..Names::new(&table[..], 1, table.len() as u64 - 1)? };
         for (name, at) in names.iter().zip(places) {
             for table in [&held, &read] {
                 assert_eq!(table.text(at - 1).as_ref(), Some(name));
@@ -508,6 +507,7 @@ mod tests {
             assert!(held.get(at).is_none() && read.get(at).is_none(), "{at}");
         }
         assert!(Names::new(&table[..], 2, table.len() as u64 - 1).is_err());
+        Ok(())
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod common;
 
 use std::fs;
 
-use common::World;
+use common::{Numbers, World};
 
 #[test]
 fn every_kind_of_damage_is_found() {
@@ -43,18 +43,6 @@ fn every_kind_of_damage_is_found() {
         }
     }
     world.bk(&["check", "repo"]).ok();
-}
-
-/// A small generator of numbers (xorshift64*): the same ones in each run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
-    }
 }
 
 #[test]

@@ -9,26 +9,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use common::{World, run};
+use common::{Numbers, World, run};
 
 const FORMS: [&str; 4] = ["Packages", "Packages.gz", "Packages.xz", "Packages.zst"];
 
-/// A generator of numbers (xorshift64*): the same ones in each run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
-    }
-
-    /// A field that compresses like text.
-    fn field(&mut self, words: usize) -> String {
-        let words: Vec<String> = (0..words).map(|_| format!("w{}", self.below(3000))).collect();
-        format!("Tag: {}\n", words.join(", "))
-    }
+/// A field that compresses like text.
+fn text(numbers: &mut Numbers, words: usize) -> String {
+    let words: Vec<String> = (0..words).map(|_| format!("w{}", numbers.below(3000))).collect();
+    format!("Tag: {}\n", words.join(", "))
 }
 
 /// Packages whose stanzas have about so many words; `count` times `words` is 7 bytes for each, and a
@@ -36,7 +24,7 @@ impl Numbers {
 fn packages(world: &World, count: usize, words: usize) -> Vec<String> {
     let mut numbers = Numbers(20_261_127);
     (0..count)
-        .map(|i| world.deb(&format!("p{i:03}"), "1", "amd64", &numbers.field(words)))
+        .map(|i| world.deb(&format!("p{i:03}"), "1", "amd64", &text(&mut numbers, words)))
         .collect()
 }
 

@@ -411,8 +411,8 @@ mod tests {
         let text = "It is GPL-compatible(1).";
         assert_eq!(mentioned("BSD", text), None);
         // No version is the newest one, as Debian's link has it.
-        let newest = std::fs::read_link("/usr/share/common-licenses/GPL").unwrap();
-        assert_eq!(mentioned("GPL-2+", text), newest.to_str());
+        let newest = std::fs::read_link("/usr/share/common-licenses/GPL").ok();
+        assert_eq!(mentioned("GPL-2+", text), newest.as_deref().and_then(std::path::Path::to_str));
         assert_eq!(mentioned("MIT", "under the GNU GPL version 2"), Some("GPL-2"));
     }
 

@@ -87,7 +87,8 @@ mod tests {
     fn members_of_packages_pass_and_long_names_do_not() {
         let start =
             format!("!<arch>\n{}2.0\n{}xyz\n", header("debian-binary", "4"), header("odd/", "3"));
-        assert_eq!(names(start.as_bytes()).unwrap(), ["debian-binary", "odd"]);
+        let good = names(start.as_bytes()).ok();
+        assert_eq!(good, Some(vec!["debian-binary".to_owned(), "odd".to_owned()]));
         // A name out of a table that is not there, a table without end, a length without end.
         for name in ["/3001000000001", "//", "#1/4294967295"] {
             let archive = format!("{start}{}", header(name, "9999999999"));

@@ -413,18 +413,19 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_kept_and_what_those_of_others_ask_for() {
+    fn sources_are_kept_and_what_those_of_others_ask_for() -> Result<()> {
         let index = "Package: a\nVersion: 1-1+b1\nSource: s (1-1)\nDepends: a-lib (= 1), b\n\n\
                      Package: a-lib\nVersion: 1\nSource: s\n\n\
                      Package: b\nVersion: 1\nPre-Depends: x | a-data:any (>= 1)\n\n\
                      Package: a-data\nVersion: 1\nSource: s\n";
         let mut draft = Draft::default();
-        draft.read(index.as_bytes()).unwrap();
-        let facts = draft.finish(None, Path::new("/nowhere"), "").unwrap();
+        draft.read(index.as_bytes())?;
+        let facts = draft.finish(None, Path::new("/nowhere"), "")?;
         assert_eq!(
             facts.packages,
             "a\t1-1+b1\t\t\ts\t\na-data\t1\t\t\ts\ty\na-lib\t1\t\t\ts\t\nb\t1\t\t\t\ty\n"
         );
+        Ok(())
     }
 
     #[test]

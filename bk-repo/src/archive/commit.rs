@@ -364,21 +364,22 @@ mod tests {
     use crate::store::Folder;
 
     #[test]
-    fn the_head_is_found_with_any_hint() {
-        let dir = tempfile::tempdir().unwrap();
+    fn the_head_is_found_with_any_hint() -> Result<()> {
+        let dir = tempfile::tempdir()?;
         let store = Folder::new(dir.path());
-        assert_eq!(head(&store).unwrap(), 0);
+        assert_eq!(head(&store)?, 0);
         for number in 1..=12 {
-            assert!(create(&store, &mut Commit { number, ..Commit::default() }).unwrap());
+            assert!(create(&store, &mut Commit { number, ..Commit::default() })?);
         }
-        assert!(!create(&store, &mut Commit { number: 12, ..Commit::default() }).unwrap());
+        assert!(!create(&store, &mut Commit { number: 12, ..Commit::default() })?);
         for hint in ["12", "3", "99", "", "x"] {
-            store.replace(&super::hint(), hint.as_bytes(), None).unwrap();
-            assert_eq!(head(&store).unwrap(), 12, "{hint}");
+            store.replace(&super::hint(), hint.as_bytes(), None)?;
+            assert_eq!(head(&store)?, 12, "{hint}");
         }
-        store.remove(&super::hint()).unwrap();
-        assert_eq!(head(&store).unwrap(), 12);
-        assert_eq!(read(&store, 5).unwrap().unwrap().number, 5);
-        assert!(read(&store, 13).unwrap().is_none());
+        store.remove(&super::hint())?;
+        assert_eq!(head(&store)?, 12);
+        assert_eq!(read(&store, 5)?.map(|commit| commit.number), Some(5));
+        assert!(read(&store, 13)?.is_none());
+        Ok(())
     }
 }
