@@ -33,29 +33,12 @@ if build ./portal --no-missing --dry-run 2>missing; then exit 9; fi
 common ./client --no-deps --debian-dir trees
 "#;
 
-/// A project's folder, 1.5, with a build system of its own and these requirements and modules.
+/// A project's folder, 1.5, with these requirements and modules.
 fn source(dir: &Path, name: &str, requires: &[&str], modules: &[&str]) {
-    let folder = dir.join(name);
-    std::fs::create_dir(&folder).unwrap();
-    let settings =
-        "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n";
-    bk::file::write(&folder.join("pyproject.toml"), settings).unwrap();
     let requires: String = requires.iter().map(|r| format!("Requires-Dist: {r}\\n")).collect();
-    let backend = format!(
-        "import zipfile
-def build_wheel(folder, config_settings=None, metadata_directory=None):
-    info = '{name}-1.5.dist-info/'
-    with zipfile.ZipFile(folder + '/{name}-1.5-py3-none-any.whl', 'w') as z:
-        for module in {modules:?}:
-            z.writestr(module, 'def main(): print(\"{name} runs\")\\n')
-        z.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.5\\nSummary: Data of {name}\\n{requires}\\nIt has been packaged since 2011.\\n')
-        z.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
-        z.writestr(info + 'entry_points.txt', '[console_scripts]\\n{name}-run = {name}:main\\n')
-        z.writestr(info + 'RECORD', '')
-    return '{name}-1.5-py3-none-any.whl'
-"
-    );
-    bk::file::write(&folder.join("backend.py"), backend).unwrap();
+    let metadata =
+        format!("Summary: Data of {name}\\n{requires}\\nIt has been packaged since 2011.\\n");
+    common::source(dir, (name, "1.5"), modules, &metadata, &format!("{name}-run"));
 }
 
 /// An archive with the suite `test`, which has an SQLAlchemy.

@@ -56,6 +56,17 @@ pub fn said(output: &Output) -> String {
 
 /// A project's folder, `name` 1.0, with a build system of its own: no index is asked for anything.
 pub fn project(dir: &Path, name: &str) {
+    source(dir, (name, "1.0"), &[&format!("{name}.py")], &format!("Summary: {name}\\n"), name);
+}
+
+/// The same with a version, modules, the rest of its METADATA as Python writes a string, and a command.
+pub fn source(
+    dir: &Path,
+    (name, version): (&str, &str),
+    modules: &[&str],
+    metadata: &str,
+    command: &str,
+) {
     let folder = dir.join(name);
     std::fs::create_dir(&folder).unwrap();
     let settings =
@@ -64,14 +75,15 @@ pub fn project(dir: &Path, name: &str) {
     let backend = format!(
         "import zipfile
 def build_wheel(folder, config_settings=None, metadata_directory=None):
-    info = '{name}-1.0.dist-info/'
-    with zipfile.ZipFile(folder + '/{name}-1.0-py3-none-any.whl', 'w') as z:
-        z.writestr('{name}.py', 'def main(): print(\"{name} runs\")\\n')
-        z.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\nSummary: {name}\\n')
+    info = '{name}-{version}.dist-info/'
+    with zipfile.ZipFile(folder + '/{name}-{version}-py3-none-any.whl', 'w') as z:
+        for module in {modules:?}:
+            z.writestr(module, 'def main(): print(\"{name} runs\")\\n')
+        z.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n{metadata}')
         z.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
-        z.writestr(info + 'entry_points.txt', '[console_scripts]\\n{name} = {name}:main\\n')
+        z.writestr(info + 'entry_points.txt', '[console_scripts]\\n{command} = {name}:main\\n')
         z.writestr(info + 'RECORD', '')
-    return '{name}-1.0-py3-none-any.whl'
+    return '{name}-{version}-py3-none-any.whl'
 "
     );
     bk::file::write(&folder.join("backend.py"), backend).unwrap();
