@@ -326,6 +326,23 @@ fn a_file_that_changes_while_it_is_resumed_is_never_spliced() {
 }
 
 #[test]
+fn a_size_that_came_without_a_byte_binds_no_other_mirror() {
+    let world = World::new();
+    let (archive, other) = (Archive::new(), Archive::new());
+    let longer = noise(BIG + 5, 3);
+    other.put("pool/big_1_all.deb", longer.clone());
+    archive.does(|_, stream| {
+        drop(stream.write_all(head(BIG).as_bytes()));
+        // Long enough for the cache to pass it on.
+        std::thread::sleep(Duration::from_millis(300));
+        Then::Reset
+    });
+    let mirrors = format!("x={},{}", archive.url(""), other.url(""));
+    let server = world.serve(&[&mirrors], &[]);
+    server.gives("/x/pool/big_1_all.deb", &longer);
+}
+
+#[test]
 fn mirrors_stand_in_for_each_other() {
     let world = World::new();
     let (one, two) = (Archive::new(), Archive::new());

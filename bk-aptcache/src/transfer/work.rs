@@ -355,10 +355,6 @@ impl<'a> Work<'a> {
         self.note.modified = modified;
         let head = Head { size: total, modified: modified.unwrap_or(now) };
         let whole = total.or_else(|| sizes.first().copied().filter(|_| sizes.len() == 1));
-        let early = known.is_empty() && total.is_none_or(|total| total > SMALL);
-        if early {
-            self.show(head);
-        }
 
         let mut body = response.into_body();
         let before = self.size;
@@ -466,12 +462,11 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Shows the head once, and not before there are bytes: another mirror may have another file.
     fn show(&self, head: Head) {
         self.sender.send_if_modified(|progress| {
             let first = progress.head.is_none();
-            if first || head.size.is_some() && progress.readable == 0 {
-                progress.head = Some(head);
-            }
+            progress.head.get_or_insert(head);
             first
         });
     }
