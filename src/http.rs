@@ -28,7 +28,7 @@ pub use hyper_util;
 pub use tokio;
 
 pub use self::files::{Files, Open};
-pub use self::front::{Plain, front, is_canonical};
+pub use self::front::{Piece, Plain, front, is_canonical};
 pub use self::server::{Limits, Server, listen};
 
 /// A request, its body not read yet.

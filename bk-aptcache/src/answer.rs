@@ -120,6 +120,26 @@ fn head(
     response
 }
 
+/// The head of the answer with all of a file, without its date, where hyper does not write it.
+pub fn plain_head(
+    verdict: Verdict,
+    path: &str,
+    modified: i64,
+    size: u64,
+    tag: Option<&str>,
+) -> Vec<u8> {
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(modified.max(0).cast_unsigned());
+    let tag = tag.map(|tag| format!("etag: {tag}\r\n")).unwrap_or_default();
+    format!(
+        "HTTP/1.1 200 OK\r\nlast-modified: {}\r\naccept-ranges: bytes\r\nx-cache: {}\r\n\
+         content-type: {}\r\n{tag}content-length: {size}\r\n",
+        bk::http::http_date(modified),
+        verdict.word(),
+        content_type(path),
+    )
+    .into_bytes()
+}
+
 fn empty() -> Body {
     Empty::new().map_err(|e| match e {}).boxed()
 }

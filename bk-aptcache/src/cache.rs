@@ -58,12 +58,24 @@ pub struct Connection {
     /// Who it is.
     pub client: SocketAddr,
     sets: Mutex<HashMap<String, Arc<Set>>>,
+    /// The transfer of a file that its last request has waited for.
+    followed: Mutex<Option<(String, Arc<Transfer>)>>,
 }
 
 impl Connection {
     /// A connection that has been given nothing.
     pub fn new(client: SocketAddr) -> Self {
-        Connection { client, sets: Mutex::default() }
+        Connection { client, sets: Mutex::default(), followed: Mutex::default() }
+    }
+
+    /// The request that is about to be answered has waited for this transfer.
+    pub fn follows(&self, key: String, transfer: Arc<Transfer>) {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some((key, transfer));
+    }
+
+    fn followed(&self, key: &str) -> Option<Arc<Transfer>> {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        followed.filter(|(of, _)| of == key).map(|(_, transfer)| transfer)
     }
 
     fn set(&self, suite: &Suite) -> Option<Arc<Set>> {
@@ -207,6 +219,12 @@ impl Cache {
         self.file(connection, &wish, upstream, &path, key).await
     }
 
+    /// The transfer of a package, if one is under way.
+    pub fn under_way(&self, upstream: &Upstream, path: &str, key: &str) -> Option<Arc<Transfer>> {
+        let sha256 = || self.suites.look_up(upstream, path).first().map(|e| e.sha256);
+        self.fetcher.under_way(key, sha256)
+    }
+
     /// Whether requests are logged.
     pub fn logs(&self) -> bool {
         self.log.is_on()
@@ -236,7 +254,7 @@ impl Cache {
                 return self.root(connection, wish, upstream, folder, name).await;
             }
             _ if is_immutable(path) && by_hash(path).is_none() => {
-                return self.package(wish, upstream, path, key).await;
+                return self.package(connection, wish, upstream, path, key).await;
             }
             _ => {}
         }
@@ -254,7 +272,7 @@ impl Cache {
                 let index = Index { key, sources: vec![path.to_owned()], expected, path: None };
                 self.index(wish, upstream, None, index).await
             }
-            Some(_) => self.package(wish, upstream, path, key).await,
+            Some(_) => self.package(connection, wish, upstream, path, key).await,
             None => self.changing(wish, upstream, path, key).await,
         }
     }
@@ -328,6 +346,7 @@ impl Cache {
     /// Answers with what keeps its content for ever: a package, or part of a source.
     async fn package(
         self: &Arc<Self>,
+        connection: &Connection,
         wish: &Wish<'_>,
         upstream: &Arc<Upstream>,
         path: &str,
@@ -338,6 +357,9 @@ impl Cache {
         let now = self.entries.now();
         if let Some(entry) = entry.as_ref().filter(|entry| entry.is_sure(epoch, now)) {
             return answer::held(wish, path, entry, Verdict::Hit).await;
+        }
+        if let Some(transfer) = connection.followed(&key) {
+            return self.follow(wish, path, &key, transfer, true, entry).await;
         }
         let expected = match entry {
             Some(_) => self.suites.look_up(upstream, path),

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bk::http::http_date;
 use bk::http::hyper::header::HeaderValue;
 
-use crate::answer::content_type;
+use crate::answer::plain_head;
+use crate::statistics::Verdict;
 use crate::store::{Hash, Held, Store, USE, hex};
 
 /// How many files are kept open. A machine that installs a desktop asks for some thousands; each takes
@@ -147,12 +148,7 @@ impl Entries {
             None => format!("\"{:x}-{:x}\"", held.size, held.modified),
         };
         let value = |text: &str| HeaderValue::from_str(text).ok();
-        let plain = format!(
-            "HTTP/1.1 200 OK\r\nlast-modified: {last_modified}\r\naccept-ranges: bytes\r\nx-cache: HIT\r\n\
-             content-type: {}\r\netag: {tag}\r\ncontent-length: {}\r\n",
-            content_type(key),
-            held.size
-        );
+        let plain = plain_head(Verdict::Hit, key, held.modified, held.size, Some(&tag));
         let entry = Arc::new(Entry {
             size: held.size,
             modified: held.modified,
@@ -165,7 +161,7 @@ impl Entries {
             touched: AtomicU64::new(now),
             right: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
-            plain: plain.into_bytes(),
+            plain,
             file: held.file,
         });
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);

@@ -167,7 +167,7 @@ impl Args {
         let (admit, answer, front) = (cache.clone(), cache.clone(), cache.clone());
         let server = server.front(move |client: Arc<Connection>, stream, stopping| {
             let cache = front.clone();
-            http::front(stream, stopping, move |target| crate::front::hit(&cache, &client, target))
+            http::front(stream, stopping, move |target| crate::front::find(&cache, &client, target))
         });
         let served = runtime.block_on(async move {
             tokio::spawn(look_after(care, rules, fastest, console));

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bk::Console;
 use bk::http::hyper::StatusCode;
-use bk::http::tokio;
+use bk::http::{Piece, tokio};
 use tokio::sync::watch;
 
 use self::bag::Bag;
@@ -111,6 +111,11 @@ impl Transfer {
         self.state.clone()
     }
 
+    /// Where the byte at `at` and those behind it are, or will be.
+    pub fn piece(&self, at: u64) -> io::Result<Piece<'_>> {
+        self.bytes.get().ok_or(io::ErrorKind::NotFound)?.piece(at)
+    }
+
     /// Reads bytes that are readable.
     pub fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         self.bytes.get().ok_or(io::ErrorKind::NotFound)?.read_at(buffer, at)
@@ -172,6 +177,19 @@ impl Fetcher {
         }
         poisoned.retain(|_, since| since.elapsed() < POISONED);
         poisoned.contains_key(key)
+    }
+
+    /// The transfer of a file, if one is under way.
+    pub fn under_way(
+        &self,
+        key: &str,
+        sha256: impl FnOnce() -> Option<Hash>,
+    ) -> Option<Arc<Transfer>> {
+        if lock(&self.running).is_empty() {
+            return None;
+        }
+        let name = (key.to_owned(), sha256());
+        lock(&self.running).get(&name).cloned()
     }
 
     /// Starts a transfer, or joins the one that is under way; says which.

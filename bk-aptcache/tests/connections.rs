@@ -5,10 +5,11 @@
 mod common;
 
 use std::io::{BufReader, Read, Write};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Archive, World, exists, noise, read_answer, run};
+use common::{Archive, Then, World, exists, noise, read_answer, run};
 
 #[test]
 fn a_client_that_reads_nothing_holds_up_nobody() {
@@ -69,6 +70,63 @@ fn clients_that_go_away_take_nothing_with_them() {
         }
     }
     server.gives("/x/pool/big_1_all.deb", &bytes);
+}
+
+#[test]
+fn a_crowd_is_told_what_became_of_the_one_transfer() {
+    const CLIENTS: usize = 300;
+    let world = World::new();
+    let archive = Archive::new();
+    let bytes = noise(3 << 20, 3);
+    let server = world.serve(&[&format!("x={}", archive.url(""))], &[]);
+    for outcome in ["whole", "missing", "broken"] {
+        let (part, asked) = (bytes.clone(), Arc::new(AtomicUsize::new(0)));
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (wait, count) = (std::sync::Mutex::new(wait), asked.clone());
+        archive.does(move |_, stream| {
+            if count.fetch_add(1, Ordering::SeqCst) == 0 {
+                wait.lock().unwrap().recv().unwrap();
+            }
+            let head = match outcome {
+                "missing" => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+                _ => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", part.len()),
+            };
+            drop(stream.write_all(head.as_bytes()));
+            match outcome {
+                "missing" => return Then::Next,
+                "whole" => drop(stream.write_all(&part)),
+                _ => drop(stream.write_all(&part[..part.len() / 2])),
+            }
+            if outcome == "whole" { Then::Next } else { Then::Reset }
+        });
+        let path = format!("/x/pool/{outcome}_1_all.deb");
+        // The first starts the transfer, the others find it under way; of these some leave.
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.write_all(request.as_bytes()).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        clients.truncate(CLIENTS - 50);
+        go.send(()).unwrap();
+        let clients: Vec<_> = clients
+            .into_iter()
+            .map(|client| {
+                std::thread::spawn(move || read_answer(&mut BufReader::new(client), "GET"))
+            })
+            .collect();
+        for client in clients {
+            let got = client.join().unwrap();
+            match outcome {
+                "whole" => assert!(got.code == 200 && got.whole && got.body == bytes),
+                "missing" => assert_eq!(got.code, 404, "{}", got.head),
+                _ => assert!(!got.whole && bytes.starts_with(&got.body), "{}", got.head),
+            }
+        }
+        if outcome != "broken" {
+            assert_eq!(asked.load(Ordering::SeqCst), 1, "{outcome}");
+        }
+    }
 }
 
 #[test]

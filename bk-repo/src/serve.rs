@@ -1,6 +1,7 @@
 //! `bk-repo serve`
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -138,7 +139,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         .listen(listeners)
         .front(move |_, stream, stopping| {
             let server = front.clone();
-            http::front(stream, stopping, move |target| server.open(target))
+            http::front(stream, stopping, move |target| ready(server.open(target)))
         })
         .run(
             |_| Some(()),

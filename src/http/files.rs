@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::{Caching, Plain, server, validators};
+use super::{Caching, Piece, Plain, server, validators};
 
 /// How long a name is believed to mean the file that is open.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -29,16 +30,16 @@ pub struct Open {
 }
 
 impl Plain for Open {
-    fn file(&self) -> &File {
-        &self.file
-    }
-
     fn size(&self) -> u64 {
         self.size
     }
 
     fn head(&self) -> &[u8] {
         &self.head
+    }
+
+    async fn piece(&self, at: u64) -> io::Result<Piece<'_>> {
+        Ok(Piece { file: &self.file, at, size: self.size - at })
     }
 }
 

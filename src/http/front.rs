@@ -45,21 +45,33 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// A file that is sent as it is.
 pub trait Plain: Send + Sync + 'static {
-    /// It, open.
-    fn file(&self) -> &File;
     /// Its size in bytes, not 0.
     fn size(&self) -> u64;
     /// The head of the answer, without its date and the empty line.
     fn head(&self) -> &[u8];
+    /// What may be sent from its byte `at` on: at least one byte. Of a file that arrives this waits
+    /// for some, and fails where no more will come.
+    fn piece(&self, at: u64) -> impl Future<Output = io::Result<Piece<'_>>> + Send;
+}
+
+/// Bytes of an open file.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// It.
+    pub file: &'a File,
+    /// The first of them.
+    pub at: u64,
+    /// How many.
+    pub size: u64,
 }
 
 /// Answers what it can, and returns the connection and what was read of it, for hyper; or nothing,
-/// when the client is done. `find` gives the file that a request's target names, if it is open and
-/// beyond doubt; what it gives is sent.
-pub async fn front<P: Plain>(
+/// when the client is done. `find` gives the file that a request's target names, if it is beyond
+/// doubt; what it gives is sent.
+pub async fn front<P: Plain, F: Future<Output = Option<Arc<P>>>>(
     mut stream: TcpStream,
     mut stopping: watch::Receiver<()>,
-    find: impl Fn(&str) -> Option<Arc<P>>,
+    find: impl Fn(&str) -> F,
 ) -> Option<(TcpStream, Vec<u8>)> {
     let mut read = Vec::new();
     let mut answered = false;
@@ -95,17 +107,21 @@ pub async fn front<P: Plain>(
             }
             read.extend_from_slice(buffer.filled());
         };
-        let Some(file) = plain(&read[..end], &find) else { return Some((stream, read)) };
+        let found = match plain(&read[..end]) {
+            Some((target, last)) => find(target).await.map(|file| (file, last)),
+            None => None,
+        };
+        let Some((file, last)) = found else { return Some((stream, read)) };
         answered = true;
-        if send(&stream, &file).await.is_err() {
+        if send(&stream, &*file, last).await.is_err() || last {
             return None;
         }
         read.drain(..end);
     }
 }
 
-/// What a head asks for, if that is all it does.
-fn plain<P>(head: &[u8], find: impl Fn(&str) -> Option<Arc<P>>) -> Option<Arc<P>> {
+/// What a head asks for, if that is all it does, and whether nothing follows.
+fn plain(head: &[u8]) -> Option<(&str, bool)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     if !request.parse(head).ok()?.is_complete() || request.method? != "GET" {
@@ -114,14 +130,16 @@ fn plain<P>(head: &[u8], find: impl Fn(&str) -> Option<Arc<P>>) -> Option<Arc<P>
     if request.version? != 1 {
         return None;
     }
-    let mut hosts = 0;
+    let (mut hosts, mut last) = (0, false);
     for header in &*request.headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("host") {
             hosts += 1;
         } else if is("connection") || is("proxy-connection") {
-            if !header.value.eq_ignore_ascii_case(b"keep-alive") {
-                return None;
+            match header.value {
+                value if value.eq_ignore_ascii_case(b"keep-alive") => {}
+                value if value.eq_ignore_ascii_case(b"close") => last = true,
+                _ => return None,
             }
         } else if !["user-agent", "accept", "cache-control", "accept-encoding"]
             .iter()
@@ -133,7 +151,7 @@ fn plain<P>(head: &[u8], find: impl Fn(&str) -> Option<Arc<P>>) -> Option<Arc<P>
     if hosts != 1 {
         return None;
     }
-    find(request.path?)
+    Some((request.path?, last))
 }
 
 /// Whether a path is written as it is, so that there is nothing to decode: `pool/main/a/a_1_all.deb`.
@@ -145,10 +163,15 @@ pub fn is_canonical(path: &str) -> bool {
         && !path.starts_with('.')
 }
 
-async fn send<P: Plain>(stream: &TcpStream, file: &Arc<P>) -> io::Result<()> {
+async fn send(stream: &TcpStream, plain: &impl Plain, last: bool) -> io::Result<()> {
     let date = http_date(SystemTime::now());
-    let head = [file.head(), b"date: ".as_slice(), date.as_bytes(), b"\r\n\r\n"].concat();
-    let mut sent = at_once(stream, &head, &**file)?;
+    let close: &[u8] = if last { b"connection: close\r\n" } else { b"" };
+    let head = [plain.head(), close, b"date: ", date.as_bytes(), b"\r\n\r\n"].concat();
+    let mut piece = plain.piece(0).await?;
+    let mut sent = match piece.size == plain.size() {
+        true => at_once(stream, &head, piece)?,
+        false => 0,
+    };
     while sent < head.len() {
         // More follows: it goes out with the first bytes of the file (MSG_MORE of send(2)).
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
@@ -156,41 +179,45 @@ async fn send<P: Plain>(stream: &TcpStream, file: &Arc<P>) -> io::Result<()> {
             write(stream, || Ok(rustix::net::send(stream.as_fd(), &head[sent..], flags)?)).await?;
     }
     let mut at = (sent - head.len()) as u64;
-    while at < file.size() {
-        let most = usize::try_from(file.size() - at).unwrap_or(SLICE).min(SLICE);
-        at_hand(file, at, most).await?;
-        let (mut offset, end) = (at, at + most as u64);
-        while offset < end {
-            let count = (end - offset) as usize;
-            let n = write(stream, || {
-                let mut from = offset;
-                Ok(rustix::fs::sendfile(stream.as_fd(), file.file(), Some(&mut from), count)?)
-            });
-            match n.await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => offset += n as u64,
-            }
+    (piece.at, piece.size) = (piece.at + at, piece.size - at);
+    while at < plain.size() {
+        if piece.size == 0 {
+            piece = plain.piece(at).await?;
         }
-        at = end;
+        let slice = usize::try_from(piece.size).unwrap_or(SLICE).min(SLICE);
+        at_hand(piece.file, piece.at, slice).await?;
+        let end = piece.at + slice as u64;
+        while piece.at < end {
+            let count = (end - piece.at) as usize;
+            let n = write(stream, || {
+                let mut from = piece.at;
+                Ok(rustix::fs::sendfile(stream.as_fd(), piece.file, Some(&mut from), count)?)
+            });
+            let n = match n.await? as u64 {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => n,
+            };
+            (at, piece.at, piece.size) = (at + n, piece.at + n, piece.size - n);
+        }
     }
     Ok(())
 }
 
 /// Sends the head and a small file with one call, if the file is in memory and the socket takes it;
 /// says how much of both was sent.
-fn at_once<P: Plain>(stream: &TcpStream, head: &[u8], file: &P) -> io::Result<usize> {
+fn at_once(stream: &TcpStream, head: &[u8], piece: Piece<'_>) -> io::Result<usize> {
     thread_local! {
         static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SMALL]);
     }
-    let Some(size) = usize::try_from(file.size()).ok().filter(|&size| size <= SMALL) else {
+    let Some(size) = usize::try_from(piece.size).ok().filter(|&size| size <= SMALL) else {
         return Ok(0);
     };
     BUFFER.with_borrow_mut(|buffer| {
         let body = &mut buffer[..size];
         let read = rustix::io::preadv2(
-            file.file(),
+            piece.file,
             &mut [io::IoSliceMut::new(body)],
-            0,
+            piece.at,
             ReadWriteFlags::NOWAIT,
         );
         if read != Ok(size) {
@@ -222,19 +249,19 @@ async fn write(
 
 /// Has bytes of a file in memory, so that sendfile does not wait for the disk, and with it all
 /// clients of this thread.
-async fn at_hand<P: Plain>(file: &Arc<P>, at: u64, size: usize) -> io::Result<()> {
+async fn at_hand(file: &File, at: u64, size: usize) -> io::Result<()> {
     let mut byte = [0];
     let mut probe = |at: u64| {
         let mut slices = [io::IoSliceMut::new(&mut byte)];
-        rustix::io::preadv2(file.file(), &mut slices, at, ReadWriteFlags::NOWAIT).is_ok()
+        rustix::io::preadv2(file, &mut slices, at, ReadWriteFlags::NOWAIT).is_ok()
     };
     if probe(at) && probe(at + size as u64 - 1) {
         return Ok(());
     }
-    let file = file.clone();
+    let file = file.try_clone()?;
     let read = tokio::task::spawn_blocking(move || {
         let mut buffer = vec![0; size];
-        std::os::unix::fs::FileExt::read_exact_at(file.file(), &mut buffer, at)
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut buffer, at)
     });
     read.await.map_err(io::Error::other)?
 }

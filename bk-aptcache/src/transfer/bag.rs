@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
+use bk::http::Piece;
+
 use crate::store::Part;
 
 /// What the disk has no room for may take this much memory, for each transfer.
@@ -20,17 +22,23 @@ pub struct Bag {
 }
 
 impl Bag {
-    /// Reads bytes that have arrived.
-    pub fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    /// Where the byte at `at` and those behind it are, or will be.
+    pub fn piece(&self, at: u64) -> io::Result<Piece<'_>> {
         match (self.spill.get(), &self.disk) {
-            (Some((from, file)), _) if at >= *from => file.read_at(buffer, at - from),
-            (Some((from, _)), Some(part)) => {
-                let most = usize::try_from(from - at).unwrap_or(usize::MAX).min(buffer.len());
-                part.file.read_at(&mut buffer[..most], at)
+            (Some((from, file)), _) if at >= *from => {
+                Ok(Piece { file, at: at - from, size: u64::MAX })
             }
-            (None, Some(part)) => part.file.read_at(buffer, at),
+            (Some((from, _)), Some(part)) => Ok(Piece { file: &part.file, at, size: from - at }),
+            (None, Some(part)) => Ok(Piece { file: &part.file, at, size: u64::MAX }),
             (_, None) => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    /// Reads bytes that have arrived.
+    pub fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let piece = self.piece(at)?;
+        let most = usize::try_from(piece.size).unwrap_or(usize::MAX).min(buffer.len());
+        piece.file.read_at(&mut buffer[..most], piece.at)
     }
 
     /// Writes at the end. Where the disk cannot, `make_room` may help; else memory does.
