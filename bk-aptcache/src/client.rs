@@ -360,6 +360,9 @@ impl Write for Wire {
     }
 }
 
+/// How often a request is sent again that may have met a closed connection: more than one may be held.
+const AGAIN: usize = 2;
+
 /// What asks archives.
 pub struct Client {
     http: hyper_util::client::legacy::Client<Dialer, Empty<Bytes>>,
@@ -441,12 +444,37 @@ impl Client {
         {
             own.insert(header::PROXY_AUTHORIZATION, value.clone());
         }
-        match tokio::time::timeout(ANSWER, self.http.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(fault(uri, &error)),
-            Err(_) => Err(Fault::Unreachable(format!("'{uri}' does not answer"))),
+        let mut tries = 0;
+        loop {
+            match tokio::time::timeout(ANSWER, self.http.request(request.clone())).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) if tries < AGAIN && is_closed(&error) => tries += 1,
+                Ok(Err(error)) => return Err(fault(uri, &error)),
+                Err(_) => return Err(Fault::Unreachable(format!("'{uri}' does not answer"))),
+            }
         }
     }
+}
+
+/// Whether an archive has closed the connection instead of answering: that it did between two requests
+/// may not have been known yet (RFC 9112, 9.3.1).
+fn is_closed(error: &hyper_util::client::legacy::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<bk::http::hyper::Error>()
+            && error.is_incomplete_message()
+        {
+            return true;
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            );
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn fault(uri: &Uri, error: &hyper_util::client::legacy::Error) -> Fault {

@@ -212,6 +212,121 @@ fn answers_that_contradict_themselves_are_none() {
     assert!(got.header("x-junk").is_none(), "{}", got.head);
 }
 
+/// What a damaged head may have in it.
+const WORDS: &[&str] = &[
+    "\r\n",
+    "\n",
+    "\r",
+    "\0",
+    " ",
+    "\t",
+    ":",
+    "\r\n ",
+    "\r\n\r\n",
+    "HTTP/1.0 200 OK\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.1 206 Partial Content\r\n",
+    "Content-Length: 7\r\n",
+    "Content-Length: 99999999999999999999\r\n",
+    "Content-Length: +300\r\n",
+    "content-length:\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: gzip, chunked\r\n",
+    "Connection: close\r\n",
+    "Content-Encoding: gzip\r\n",
+    "Content-Range: bytes 0-299/300\r\n",
+    "Location: /x\r\n",
+    "Content-Range: bytes 5-1/0\r\n",
+    "ETag: W/\"\r\n",
+    "Last-Modified: now\r\n",
+    "X: \u{e9}\u{0}\r\n",
+    "Upgrade: h2c\r\nConnection: upgrade\r\n",
+    "204",
+    "301",
+    "304",
+    "416",
+    "503",
+    "1e3",
+    "-1",
+];
+
+#[test]
+fn a_damaged_head_never_makes_a_complete_wrong_file() {
+    // Each is fetched once, with a head that is damaged in its own way; half of them are so large
+    // that they are passed on while they arrive.
+    const COUNT: u64 = 400;
+    let size = |seed: u64| if seed.is_multiple_of(2) { 300 } else { 300_000 + seed as usize };
+    let packages = (0..COUNT).map(|seed| (format!("p{seed}"), noise(size(seed), seed + 1)));
+    let (world, archive) = (World::new(), Archive::new());
+    let suite = Suite::new(packages.collect());
+    suite.publish(&archive, "");
+    let server = world.serve(&[&format!("x={}", archive.url(""))], &[]);
+    learn(&server, &suite);
+    let files = archive.files.clone();
+    archive.does(move |asked, stream| {
+        let Some(body) = files.lock().unwrap().get(asked.target.trim_start_matches('/')).cloned()
+        else {
+            return Then::Close;
+        };
+        let mut head = head(body.len()).into_bytes();
+        let luck =
+            noise(64, body.iter().take(4).fold(1, |seed, byte| seed << 8 | u64::from(*byte)));
+        for three in luck.chunks_exact(3).take(1 + usize::from(luck[63] % 3)) {
+            let at = usize::from(three[0]) % head.len();
+            match three[1] % 4 {
+                0 => head[at] = three[2],
+                1 => drop(head.drain(at..(at + usize::from(three[2] % 9)).min(head.len()))),
+                2 => head.truncate(at.max(1)),
+                _ => {
+                    let word = WORDS[usize::from(three[2]) % WORDS.len()];
+                    // Most are of use only where a line begins.
+                    let line = head[..at].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+                    drop(head.splice(line..line, word.bytes()));
+                }
+            }
+        }
+        drop(stream.write_all(&head));
+        drop(stream.write_all(&body));
+        Then::Close
+    });
+    let own = [
+        "last-modified",
+        "accept-ranges",
+        "x-cache",
+        "content-type",
+        "content-length",
+        "etag",
+        "date",
+        "connection",
+        "transfer-encoding",
+        "retry-after",
+        "x-content-type-options",
+        "cache-control",
+        "content-security-policy",
+    ];
+    let mut whole = 0;
+    for (name, right) in &suite.packages {
+        let path = Suite::path(name);
+        let got = server.get(&format!("/x/{path}"));
+        let good = got.code == 200 && got.whole;
+        assert!(!good || got.body == *right, "{name}: {}", got.head);
+        assert!(good || got.code != 200 || !got.whole, "{name}: {}", got.head);
+        for line in got.head.lines().skip(1).filter(|line| !line.is_empty()) {
+            let header = line.split(':').next().unwrap().to_lowercase();
+            assert!(own.contains(&&*header), "{name} was given the archive's '{line}'");
+        }
+        if let Ok(kept) = std::fs::read(world.cache(&format!("x/{path}"))) {
+            assert!(kept == *right, "{name}");
+        }
+        whole += usize::from(good);
+    }
+    // Some damage is harmless, some is not: else nothing was tried.
+    assert!((20..380).contains(&whole), "{whole} of {COUNT}");
+    archive.heals();
+    let (name, right) = &suite.packages[0];
+    server.gives(&format!("/x/{}", Suite::path(name)), right);
+}
+
 #[test]
 fn valid_answers_of_every_framing_are_taken() {
     let world = World::new();
@@ -340,6 +455,32 @@ fn a_size_that_came_without_a_byte_binds_no_other_mirror() {
     let mirrors = format!("x={},{}", archive.url(""), other.url(""));
     let server = world.serve(&[&mirrors], &[]);
     server.gives("/x/pool/big_1_all.deb", &longer);
+}
+
+#[test]
+fn a_connection_that_was_closed_between_two_requests_is_no_fault() {
+    let world = World::new();
+    let archive = Archive::new();
+    for name in ["a", "b"] {
+        archive.put(&format!("pool/{name}_1_all.deb"), name.repeat(9));
+    }
+    let server = world.serve(&[&format!("x={}", archive.url(""))], &[]);
+    let files = archive.files.clone();
+    archive.does(move |asked, stream| match asked.target.contains("/b_") {
+        false => serve(asked, stream, &files),
+        // As one does whose time for idle connections was over when the request came.
+        true => Then::Close,
+    });
+    server.gives("/x/pool/a_1_all.deb", "a".repeat(9).as_bytes());
+    assert_eq!(server.get("/x/pool/b_1_all.deb").code, 502);
+    let (files, first) = (archive.files.clone(), AtomicUsize::new(0));
+    archive.does(move |asked, stream| match first.fetch_add(1, Ordering::SeqCst) {
+        1 => Then::Close,
+        _ => serve(asked, stream, &files),
+    });
+    archive.put("pool/c_1_all.deb", "c");
+    server.gives("/x/pool/c_1_all.deb", b"c");
+    server.gives("/x/pool/b_1_all.deb", "b".repeat(9).as_bytes());
 }
 
 #[test]
