@@ -208,25 +208,33 @@ fn ranges_and_conditions_are_those_of_rfc_9110() {
 fn pipelined_requests_are_answered_in_their_order() {
     let world = World::new();
     let archive = Archive::new();
-    for i in 0..40 {
-        archive.put(&format!("f{i}.deb"), noise(1 + i * 4000, i as u64));
+    // Some go out with their heads, some in pieces.
+    let file = |i: usize| noise(1 + i * if i.is_multiple_of(8) { 6000 } else { 100 }, i as u64);
+    let files: Vec<Vec<u8>> = (0..40).map(file).collect();
+    for (i, bytes) in files.iter().enumerate() {
+        archive.put(&format!("f{i}.deb"), bytes.clone());
     }
     let server = world.serve(&[&format!("x={}", archive.url(""))], &[]);
     let mut state = 1_u64;
-    // Mixes of hits, misses, parts, refusals and HEADs, ten deep.
-    for _ in 0..100 {
+    // A thousand mixes of hits, misses, parts, refusals and HEADs, ten deep.
+    for _ in 0..1000 {
         let (mut requests, mut wanted) = (String::new(), Vec::new());
         for _ in 0..10 {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            let (i, kind) = ((state >> 33) as usize % 40, (state >> 50) % 5);
-            let bytes = noise(1 + i * 4000, i as u64);
-            let (method, path, headers, code, body) = match kind {
-                0 => ("GET", format!("f{i}.deb"), "Range: bytes=0-0\r\n", 206, bytes[..1].to_vec()),
-                1 => ("HEAD", format!("f{i}.deb"), "", 200, Vec::new()),
-                2 => ("GET", format!("no{i}.deb"), "", 404, Vec::new()),
-                _ => ("GET", format!("f{i}.deb"), "", 200, bytes),
+            let (i, kind) = ((state >> 33) as usize % 40, (state >> 50) % 10);
+            let bytes = files[i].clone();
+            let part = |headers| ("GET", format!("f{i}.deb"), headers);
+            let ((method, path, headers), code, body) = match kind {
+                0 => (part("Range: bytes=0-0\r\n"), 206, bytes[..1].to_vec()),
+                1 => (part("Range: bytes=-1\r\n"), 206, bytes[bytes.len() - 1..].to_vec()),
+                2 => (part("Range: bytes=999999-\r\n"), 416, Vec::new()),
+                3 => (part("If-None-Match: *\r\n"), 304, Vec::new()),
+                4 => (("HEAD", format!("f{i}.deb"), ""), 200, Vec::new()),
+                5 => (("GET", format!("no{i}.deb"), ""), 404, Vec::new()),
+                6 => (part("X: y\r\n"), 200, bytes),
+                _ => (part(""), 200, bytes),
             };
             requests += &format!("{method} /x/{path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
             wanted.push((method, code, body));
@@ -237,7 +245,7 @@ fn pipelined_requests_are_answered_in_their_order() {
         for (method, code, body) in wanted {
             let got = read_answer(&mut reader, method);
             assert_eq!(got.code, code, "{}", got.head);
-            assert!(got.whole && (code == 404 || got.body == body), "{}", got.head);
+            assert!(got.whole && (code >= 400 || got.body == body), "{}", got.head);
             assert!(got.head.lines().skip(1).all(|line| line.is_empty() || line.contains(": ")));
         }
     }
