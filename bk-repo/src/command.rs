@@ -11,7 +11,9 @@ use crate::openpgp::passphrase::Passphrase;
 use crate::openpgp::ring::Ring;
 use crate::openpgp::{Algorithm, SecretKey};
 #[cfg(feature = "s3")]
-use crate::store::bucket::{self, Bucket};
+use crate::store::bucket::Bucket;
+#[cfg(feature = "s3")]
+use crate::store::engine;
 
 /// Who signs unless told otherwise.
 pub const NAME: &str = "BuildKit-Automatic-Packaging";
@@ -99,10 +101,10 @@ pub fn clock() -> i64 {
     since.map_or(0, |time| time.as_secs() as i64)
 }
 
-/// The repository in a folder or, as `s3://BUCKET/PREFIX?endpoint=URL`, in a bucket.
+/// The repository in a folder or, by the URL of one, in a bucket.
 pub fn repository(_session: &Session, path: &Path) -> Result<Repository> {
     #[cfg(feature = "s3")]
-    if bucket::is_url(path) {
+    if engine::is_url(path) {
         let bucket = Bucket::open(&path.to_string_lossy(), |name| std::env::var(name).ok())?;
         let shown = bucket.shown().to_owned();
         return Ok(Repository::new(Box::new(bucket), &shown));

@@ -35,7 +35,7 @@ Exit status:
   75  another process writes to the repository; try again
 ")]
 pub struct Args {
-    /// The folder, or s3://BUCKET/PREFIX?endpoint=URL
+    /// The folder, or s3://BUCKET/PREFIX?endpoint=URL, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX?account=NAME
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// A suite; given several times: several [default: stable, or all the repository has]

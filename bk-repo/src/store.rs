@@ -5,6 +5,8 @@
 
 #[cfg(feature = "s3")]
 pub mod bucket;
+#[cfg(feature = "s3")]
+pub mod engine;
 pub mod generation;
 
 use std::collections::BTreeSet;

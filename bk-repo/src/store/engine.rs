@@ -1,0 +1,295 @@
+//! Where buckets are: S3 and what speaks it, Google Cloud Storage, Azure Blob Storage.
+//!
+//! Requests are sent by ureq, as all that is fetched; so there is one HTTP client and one TLS.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bk::http::{http_body_util, tokio};
+use bk::{Context, Error, Result, Status};
+use http_body_util::{BodyExt, Full};
+use object_store::ClientOptions;
+use object_store::ObjectStore;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer};
+use object_store::azure::{AzureAuthorizer, AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
+    HttpResponse, HttpResponseBody, HttpService,
+};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+
+use super::READ_LIMIT;
+use super::bucket::AT_ONCE;
+
+/// The services, by the schemes of their URLs.
+const SCHEMES: &[&str] = &["s3", "gs", "az"];
+
+/// Whether a path is the URL of a bucket.
+pub fn is_url(path: &Path) -> bool {
+    let scheme = path.to_str().and_then(|text| text.split_once("://"));
+    scheme.is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
+}
+
+/// What has a bucket, and the place in it.
+pub struct Engine {
+    /// What asks it.
+    pub client: Arc<dyn ObjectStore>,
+    /// The place: what the keys begin with, without the slash behind it.
+    pub prefix: String,
+    /// How people call it: its URL without settings.
+    pub shown: PathBuf,
+    maker: Option<Maker>,
+}
+
+/// How a bucket is made at an address that was given, where that takes no more than to say so.
+enum Maker {
+    S3 { client: AmazonS3, region: String, url: String },
+    Azure { client: MicrosoftAzure, account: String, url: String },
+}
+
+impl Engine {
+    /// What a URL names: `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`, `gs://BUCKET/PREFIX` or
+    /// `az://CONTAINER/PREFIX?account=NAME`. `env` looks up environment variables, of which those of
+    /// the service's own tools name the credentials.
+    pub fn new(url: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let bad = |why: &str| {
+            let hint = "say s3://BUCKET/PREFIX, and ?endpoint=http://HOST:PORT where it is not AWS, \
+                        gs://BUCKET/PREFIX or az://CONTAINER/PREFIX?account=NAME";
+            Error::new(why)
+                .context(format!("'{}' is no bucket's URL", bk::sanitize(url)))
+                .hint(hint)
+                .status(Status::Usage)
+        };
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("it starts otherwise"))?;
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let prefix = prefix.trim_matches('/');
+        if bucket.is_empty() {
+            return Err(bad("it names no bucket"));
+        }
+        let mut settings = Settings::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = bk::http::decode(value).ok_or_else(|| bad("its '%' encode nothing"))?;
+            match (scheme, name) {
+                (_, "endpoint") => settings.endpoint = Some(value),
+                ("s3", "region") => settings.region = Some(value),
+                ("az", "account") => settings.account = Some(value),
+                _ => return Err(bad(&format!("it has a setting '{name}', which is none"))),
+            }
+        }
+        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        let found = match scheme {
+            "s3" => settings.s3(bucket, env),
+            "gs" => settings.google(bucket, env),
+            "az" => settings.azure(bucket, env),
+            _ => return Err(bad("it starts otherwise")),
+        };
+        let (client, maker) = found.context(|| format!("cannot use the bucket '{bucket}'"))?;
+        let shown = match prefix {
+            "" => format!("{scheme}://{bucket}"),
+            prefix => format!("{scheme}://{bucket}/{prefix}"),
+        };
+        Ok(Engine { client, prefix: prefix.to_owned(), shown: shown.into(), maker })
+    }
+
+    /// Makes the bucket, where that takes no more than to say so.
+    pub async fn make(&self) -> Result<()> {
+        let Some(maker) = &self.maker else {
+            return Err(Error::new(format!("there is no bucket of '{}'", self.shown.display()))
+                .hint("make it with the tools of its service"));
+        };
+        let (Maker::S3 { url, .. } | Maker::Azure { url, .. }) = maker;
+        maker.make().await.context(|| format!("cannot make the bucket '{url}'"))
+    }
+}
+
+impl Maker {
+    async fn make(&self) -> Result<()> {
+        let request = |url: &str| http::Request::put(url).body(HttpRequestBody::empty());
+        let request = match self {
+            Maker::S3 { client, region, url } => {
+                let credential = client.credentials().get_credential().await?;
+                let mut request = request(url)?;
+                let authorizer = AwsAuthorizer::new(&credential, "s3", region);
+                authorizer.try_authorize(&mut request, None)?;
+                request
+            }
+            Maker::Azure { client, account, url } => {
+                let credential = client.credentials().get_credential().await?;
+                let mut request = request(&format!("{url}?restype=container"))?;
+                let none = http::HeaderValue::from_static("0");
+                request.headers_mut().insert(http::header::CONTENT_LENGTH, none);
+                AzureAuthorizer::new(&credential, account).try_authorize(&mut request)?;
+                request
+            }
+        };
+        let answer = Connector.connect(&ClientOptions::new())?.execute(request).await?;
+        match answer.status().is_success() {
+            true => Ok(()),
+            false => Err(Error::new(format!("the engine answers {}", answer.status()))),
+        }
+    }
+}
+
+type Found = (Arc<dyn ObjectStore>, Option<Maker>);
+
+/// What a URL says beside the place.
+#[derive(Default)]
+struct Settings {
+    endpoint: Option<String>,
+    region: Option<String>,
+    account: Option<String>,
+}
+
+impl Settings {
+    fn s3(self, bucket: &str, env: impl Fn(&str) -> Option<String>) -> Result<Found> {
+        let region =
+            self.region.or_else(|| env("AWS_REGION").or_else(|| env("AWS_DEFAULT_REGION")));
+        let region = region.unwrap_or_else(|| "us-east-1".into());
+        let endpoint = self.endpoint.or_else(|| env("AWS_ENDPOINT_URL"));
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(bucket)
+            .with_region(&region)
+            .with_http_connector(Connector);
+        for (name, key) in [
+            ("AWS_ACCESS_KEY_ID", AmazonS3ConfigKey::AccessKeyId),
+            ("AWS_SECRET_ACCESS_KEY", AmazonS3ConfigKey::SecretAccessKey),
+            ("AWS_SESSION_TOKEN", AmazonS3ConfigKey::Token),
+        ] {
+            if let Some(value) = env(name) {
+                builder = builder.with_config(key, value);
+            }
+        }
+        if let Some(endpoint) = &endpoint {
+            builder = builder.with_endpoint(endpoint).with_allow_http(is_plain(endpoint));
+        }
+        let client = builder.build()?;
+        let maker = endpoint.map(|endpoint| Maker::S3 {
+            client: client.clone(),
+            region,
+            url: format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+        });
+        Ok((Arc::new(client), maker))
+    }
+
+    fn google(self, bucket: &str, env: impl Fn(&str) -> Option<String>) -> Result<Found> {
+        let mut builder = GoogleCloudStorageBuilder::new()
+            .with_bucket_name(bucket)
+            .with_http_connector(Connector);
+        for (name, key) in [
+            ("GOOGLE_SERVICE_ACCOUNT", GoogleConfigKey::ServiceAccount),
+            ("GOOGLE_SERVICE_ACCOUNT_KEY", GoogleConfigKey::ServiceAccountKey),
+            ("GOOGLE_APPLICATION_CREDENTIALS", GoogleConfigKey::ApplicationCredentials),
+        ] {
+            if let Some(value) = env(name) {
+                builder = builder.with_config(key, value);
+            }
+        }
+        // As Google's own tools call it.
+        let mut token = env("CLOUDSDK_AUTH_ACCESS_TOKEN");
+        if let Some(endpoint) = &self.endpoint {
+            let options = ClientOptions::new().with_allow_http(is_plain(endpoint));
+            builder = builder.with_base_url(endpoint).with_client_options(options);
+            // Who is no Google asks for no Google account; without one the library asks the machine.
+            token = token.or_else(|| Some("none".to_owned()));
+        }
+        if let Some(token) = token {
+            builder = builder.with_bearer_token(token);
+        }
+        Ok((Arc::new(builder.build()?), None))
+    }
+
+    fn azure(self, container: &str, env: impl Fn(&str) -> Option<String>) -> Result<Found> {
+        let mut builder = MicrosoftAzureBuilder::new()
+            .with_container_name(container)
+            .with_http_connector(Connector);
+        for (name, key) in [
+            ("AZURE_STORAGE_ACCOUNT_KEY", AzureConfigKey::AccessKey),
+            ("AZURE_STORAGE_SAS_KEY", AzureConfigKey::SasKey),
+            ("AZURE_STORAGE_TOKEN", AzureConfigKey::Token),
+            ("AZURE_CLIENT_ID", AzureConfigKey::ClientId),
+            ("AZURE_CLIENT_SECRET", AzureConfigKey::ClientSecret),
+            ("AZURE_TENANT_ID", AzureConfigKey::AuthorityId),
+        ] {
+            if let Some(value) = env(name) {
+                builder = builder.with_config(key, value);
+            }
+        }
+        let account = self.account.or_else(|| env("AZURE_STORAGE_ACCOUNT_NAME"));
+        if let Some(account) = &account {
+            builder = builder.with_account(account);
+        }
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.with_allow_http(is_plain(endpoint)).with_endpoint(endpoint.clone());
+        }
+        let client = builder.build()?;
+        let maker = account.zip(self.endpoint).map(|(account, endpoint)| Maker::Azure {
+            client: client.clone(),
+            account,
+            url: format!("{}/{container}", endpoint.trim_end_matches('/')),
+        });
+        Ok((Arc::new(client), maker))
+    }
+}
+
+fn is_plain(endpoint: &str) -> bool {
+    endpoint.starts_with("http://")
+}
+
+/// Sends requests with ureq.
+#[derive(Debug)]
+struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(Duration::from_secs(120)))
+            // Bytes are wanted as they are stored.
+            .accept_encoding("identity")
+            .max_idle_connections_per_host(AT_ONCE)
+            .build();
+        Ok(HttpClient::new(Sender(agent.into())))
+    }
+}
+
+#[derive(Debug)]
+struct Sender(ureq::Agent);
+
+#[async_trait]
+impl HttpService for Sender {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let agent = self.0.clone();
+        let send = move || {
+            let plain = ["GET", "HEAD", "DELETE"].contains(&parts.method.as_str());
+            let answer = match plain && body.is_empty() {
+                true => agent.run(http::Request::from_parts(parts, ())),
+                false => agent.run(http::Request::from_parts(parts, &body[..])),
+            };
+            let (parts, body) = answer?.into_parts();
+            // What is asked for in one piece is an index or less; the rest is asked for in parts.
+            let bytes = body.into_with_config().limit(READ_LIMIT).read_to_vec()?;
+            Ok::<_, ureq::Error>((parts, bytes))
+        };
+        let sent = tokio::task::spawn_blocking(send).await;
+        let sent = sent.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let (parts, bytes) = sent.map_err(|error| {
+            let kind = match &error {
+                ureq::Error::Timeout(_) => HttpErrorKind::Timeout,
+                ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => HttpErrorKind::Connect,
+                ureq::Error::Io(_) => HttpErrorKind::Interrupted,
+                _ => HttpErrorKind::Unknown,
+            };
+            HttpError::new(kind, error)
+        })?;
+        let body = Full::from(bytes).map_err(|never| match never {});
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
+    }
+}
