@@ -11,6 +11,7 @@ mod error;
 pub mod file;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod memory;
 mod process;
 pub mod record;
 mod signal;

@@ -118,6 +118,8 @@ impl Build {
     /// Runs the command.
     pub fn run(mut self, session: &mut Session) -> Result<Status> {
         self.forms.check()?;
+        // Indexes are read, and wheels packed, by a dozen threads: 128 MiB are enough for all.
+        bk::memory::share();
         self.request.set_jobs();
         let cache = self.request.cache(session, &self.output)?;
         let overrides = self.request.overrides(session)?;

@@ -325,7 +325,7 @@ where
                 drop(slot);
                 if shared.crowd.left(shared.open(&slots)) {
                     // It looks at all that is free: some ms after a thousand clients.
-                    tokio::task::spawn_blocking(give_back);
+                    tokio::task::spawn_blocking(crate::memory::give_back);
                 }
             });
         }
@@ -427,16 +427,6 @@ impl Crowd {
             && open <= most / 8
             && self.0.compare_exchange(most, open, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
-}
-
-/// Gives memory that is free back to the system: else the C library keeps what a crowd took.
-#[allow(unsafe_code)]
-fn give_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) is safe to call from any thread at any time.
-    unsafe {
-        libc::malloc_trim(0)
-    };
 }
 
 /// A connection of which something was read already.
