@@ -5,6 +5,7 @@ pub mod commit;
 pub mod contents;
 pub mod derive;
 pub mod index;
+pub mod layout;
 pub mod manifest;
 pub mod packer;
 pub mod pdiff;

@@ -63,7 +63,7 @@ impl Parts<'_> {
 }
 
 /// The CRC32 of some bytes: it finds what a disk does to them, in a twentieth of SHA-256's time.
-fn sum(bytes: &[u8]) -> u32 {
+pub(super) fn sum(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
     crc.sum()

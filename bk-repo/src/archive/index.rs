@@ -1,16 +1,15 @@
 //! The published files of an index, put together from its chunks.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use bk::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2_resumable::{Digest, Sha256};
 
-use super::manifest::{Chunk, Manifest};
+use super::layout::{self, Before, Layout, STEP};
+use super::manifest::Manifest;
 use super::{chunk, pdiff, xz};
 use crate::store::Staged;
 
@@ -28,9 +27,6 @@ pub struct IndexFile {
 /// The forms every index is published in.
 pub const SUFFIXES: [&str; 4] = ["", ".gz", ".xz", ".zst"];
 
-/// Where `.xz` is among them.
-const XZ: usize = 2;
-
 /// The forms an index is published in.
 pub fn suffixes(path: &str) -> &'static [&'static str] {
     if pdiff::is_patch(path) {
@@ -43,138 +39,155 @@ pub fn suffixes(path: &str) -> &'static [&'static str] {
     }
 }
 
+/// The files of an index, waiting for their names.
+pub struct Assembled {
+    /// What the commit says of them.
+    pub files: Vec<IndexFile>,
+    /// Where they wait.
+    pub staged: Vec<Staged>,
+    /// What the next change goes on from.
+    pub layout: Layout,
+}
+
 /// Writes the forms of the index `path` of a suite into `scratch`, to be placed in the folder `dir`
 /// by their hashes. `load` gives chunks as they are stored; what `before` has is copied from there.
 pub fn assemble(
+    manifest: &Manifest,
+    place: (&str, &str),
+    scratch: &Path,
+    before: Option<&Before>,
+    load: &dyn Fn(&str) -> Result<Vec<u8>>,
+) -> Result<Assembled> {
+    let put = |before| put_together(manifest, place, scratch, before, load);
+    match put(before)? {
+        Some(done) => Ok(done),
+        // A file is not what it was: the objects have everything.
+        None => put(None)?.ok_or_else(|| Error::new("cannot put an index together")),
+    }
+}
+
+/// A form of an index on its way.
+struct Form {
+    suffix: &'static str,
+    path: PathBuf,
+    file: File,
+    hash: Sha256,
+    size: u64,
+}
+
+impl Form {
+    fn push(&mut self, bytes: &[u8], hash: bool) -> Result<()> {
+        self.file.write_all(bytes).context(failed)?;
+        self.size += bytes.len() as u64;
+        if hash {
+            self.hash.update(bytes);
+        }
+        Ok(())
+    }
+}
+
+fn failed() -> String {
+    "cannot put an index together".to_owned()
+}
+
+fn put_together(
     manifest: &Manifest,
     (dir, path): (&str, &str),
     scratch: &Path,
     before: Option<&Before>,
     load: &dyn Fn(&str) -> Result<Vec<u8>>,
-) -> Result<(Vec<IndexFile>, Vec<Staged>)> {
-    let failed = || "cannot put an index together".to_owned();
-    let mut writers = Vec::new();
+) -> Result<Option<Assembled>> {
+    let mut forms = Vec::new();
     for &suffix in suffixes(path) {
         // Different indexes are written beside each other.
         let name = path.rsplit('/').next().unwrap_or_default();
         let path = scratch.join(format!("{}_{name}{suffix}", dir.replace('/', "_")));
         let file = File::create(&path).context(failed)?;
-        let mut writer = Hashing::new(BufWriter::with_capacity(1 << 16, file));
+        let mut form = Form { suffix, path, file, hash: Sha256::new(), size: 0 };
         if suffix == ".xz" {
-            xz::start(&mut writer).context(failed)?;
+            form.push(&xz::HEADER, true)?;
         }
-        writers.push((suffix, path, writer));
+        forms.push(form);
     }
-    let mut blocks = Vec::new();
-    let mut write = |forms: [&[u8]; 4], xz_unpadded: u64| -> Result<()> {
-        for (suffix, _, writer) in &mut writers {
-            let form = SUFFIXES.iter().position(|known| known == suffix).unwrap_or_default();
-            writer.write_all(forms[form]).context(failed)?;
-        }
-        if !forms[XZ].is_empty() {
-            blocks.push((xz_unpadded, forms[0].len() as u64));
-        }
-        Ok(())
-    };
+    let (mut blocks, mut pieces, mut states) = (Vec::new(), Vec::new(), Vec::new());
+    let mut resumed = 0;
+    if let Some((chunks, hashes)) = before.and_then(|before| before.resume(manifest)) {
+        resumed = chunks;
+        forms.iter_mut().zip(hashes).for_each(|(form, hash)| form.hash = hash);
+    }
     // An empty file is no gzip, zstd or xz; an empty text in each of them is.
     if manifest.chunks.is_empty() {
         let empty = chunk::pack(b"")?;
         let parts = chunk::parts(&empty)?;
-        write([b"", parts.gzip, parts.xz, parts.zstd], parts.head.xz_unpadded)?;
+        for form in &mut forms {
+            form.push(part(form.suffix, b"", &parts), true)?;
+        }
     }
-    for chunk in &manifest.chunks {
-        let object = load(&chunk.id)?;
+    let (mut at, mut buffer) = (0, Vec::new());
+    while let Some(rest) = manifest.chunks.get(at..).filter(|rest| !rest.is_empty()) {
+        if at % STEP == 0 {
+            let known = before.filter(|_| at < resumed).and_then(|before| before.states(at));
+            let now = || forms.iter().map(|form| layout::state(&form.hash)).collect();
+            states.push(known.cloned().unwrap_or_else(now));
+        }
+        let rest = &rest[..rest.len().min(STEP - at % STEP)];
+        let known = (at < resumed).then_some(at);
+        let run = before.and_then(|before| Some((before, before.run(known, rest)?)));
+        if let Some((before, (first, run))) = run {
+            for (i, form) in forms.iter_mut().enumerate() {
+                match before.read(i, first, run, &mut buffer) {
+                    Some(bytes) => form.push(bytes, at >= resumed)?,
+                    None => return Ok(None),
+                }
+            }
+            pieces.extend_from_slice(run);
+            blocks.extend(run.iter().zip(rest).map(|(piece, chunk)| (piece.unpadded, chunk.size)));
+            at += run.len();
+            continue;
+        }
+        let id = &rest[0].id;
+        let object = load(id)?;
         let parts = chunk::parts(&object)?;
         if !parts.are_sound() {
-            return Err(Error::new(format!("the object '{}' is damaged", chunk.id))
+            return Err(Error::new(format!("the object '{id}' is damaged"))
                 .hint("'bk-repo check --repair' compresses it again"));
         }
-        let copied = before.and_then(|before| before.text(&chunk.id));
-        let text = copied.map_or_else(|| chunk::unpack(&chunk.id, &object), Ok)?;
-        write([&text, parts.gzip, parts.xz, parts.zstd], parts.head.xz_unpadded)?;
+        let copied = before.and_then(|before| before.text(id));
+        let text = copied.map_or_else(|| chunk::unpack(id, &object), Ok)?;
+        let all: Vec<&[u8]> = forms.iter().map(|form| part(form.suffix, &text, &parts)).collect();
+        let unpadded = parts.head.xz_unpadded;
+        pieces.push(layout::piece(&all, unpadded));
+        forms.iter_mut().zip(all).try_for_each(|(form, bytes)| form.push(bytes, true))?;
+        blocks.push((unpadded, text.len() as u64));
+        at += 1;
     }
-    let (mut files, mut staged) = (Vec::new(), Vec::new());
-    for (suffix, path, mut writer) in writers {
-        if suffix == ".xz" {
-            xz::end(&mut writer, &blocks).context(failed)?;
+    let (mut files, mut staged, mut stamps) = (Vec::new(), Vec::new(), Vec::new());
+    for mut form in forms {
+        if form.suffix == ".xz" {
+            let mut end = Vec::new();
+            xz::end(&mut end, &blocks).context(failed)?;
+            form.push(&end, true)?;
         }
-        let (sha256, size) = writer.finish().context(failed)?;
-        staged.push(Staged { key: by_hash(dir, &sha256), path });
-        files.push(IndexFile { suffix: suffix.into(), sha256, size });
+        let sha256 = layout::hex(&form.hash.finalize());
+        stamps.push((sha256.clone(), layout::stamp(&form.file).context(failed)?));
+        staged.push(Staged { key: by_hash(dir, &sha256), path: form.path });
+        files.push(IndexFile { suffix: form.suffix.into(), sha256, size: form.size });
     }
-    Ok((files, staged))
+    let layout = Layout::new(stamps, pieces, states);
+    Ok(Some(Assembled { files, staged, layout }))
 }
 
-/// The uncompressed form of an index as it was published: to read what did not change from there costs
-/// less than to unpack it.
-pub struct Before {
-    file: File,
-    /// Where chunks are in it, and how long they are.
-    chunks: HashMap<String, (u64, usize)>,
-}
-
-impl Before {
-    /// Opens the file of an index; `None` where there is none: then the objects have it all. `open` gives
-    /// files of the repository.
-    pub fn open(
-        manifest: &Manifest,
-        files: &[IndexFile],
-        dir: &str,
-        open: &dyn Fn(&str) -> Option<File>,
-    ) -> Option<Self> {
-        let plain = files.iter().find(|file| file.suffix.is_empty())?;
-        let file = open(&by_hash(dir, &plain.sha256))?;
-        let mut at = 0;
-        let place = |chunk: &Chunk| {
-            let place = (at, usize::try_from(chunk.size).ok()?);
-            at += chunk.size;
-            Some((chunk.id.clone(), place))
-        };
-        Some(Before { file, chunks: manifest.chunks.iter().map_while(place).collect() })
-    }
-
-    /// The text of a chunk; `None` where the file does not have what its name says. It is served to
-    /// anyone and may be written by others than who signs, so a checksum would not do.
-    fn text(&self, id: &str) -> Option<Vec<u8>> {
-        let (at, size) = *self.chunks.get(id)?;
-        let mut text = vec![0; size];
-        self.file.read_exact_at(&mut text, at).ok()?;
-        (chunk::id(&text) == id).then_some(text)
+/// What a chunk is in the form with a suffix.
+fn part<'a>(suffix: &str, text: &'a [u8], parts: &chunk::Parts<'a>) -> &'a [u8] {
+    match suffix {
+        ".gz" => parts.gzip,
+        ".xz" => parts.xz,
+        ".zst" => parts.zstd,
+        _ => text,
     }
 }
 
 /// The name of a file by its hash, in the folder `dir`.
 pub fn by_hash(dir: &str, sha256: &str) -> String {
     format!("{dir}/by-hash/SHA256/{sha256}")
-}
-
-/// Hashes and counts what is written.
-struct Hashing {
-    writer: BufWriter<File>,
-    hash: Sha256,
-    size: u64,
-}
-
-impl Hashing {
-    fn new(writer: BufWriter<File>) -> Self {
-        Hashing { writer, hash: Sha256::new(), size: 0 }
-    }
-
-    fn finish(mut self) -> io::Result<(String, u64)> {
-        self.writer.flush()?;
-        Ok((format!("{:x}", self.hash.finalize()), self.size))
-    }
-}
-
-impl Write for Hashing {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let n = self.writer.write(buffer)?;
-        self.hash.update(&buffer[..n]);
-        self.size += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
 }

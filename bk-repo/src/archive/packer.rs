@@ -8,7 +8,8 @@ use bk::{Context, Result, display};
 
 use super::chunk;
 use super::commit::Index;
-use super::index::{Before, assemble};
+use super::index::{Assembled, assemble};
+use super::layout::{Before, Layout};
 use super::manifest::Manifest;
 use super::repository::{Repository, object};
 use crate::each;
@@ -73,7 +74,7 @@ impl<'a> Packer<'a> {
         manifest: &Manifest,
         place: (&str, &str),
         before: Option<&Before>,
-    ) -> Result<(Index, Vec<Staged>)> {
+    ) -> Result<(Index, Vec<Staged>, Layout)> {
         self.pack()?;
         let text = serde_json::to_vec(manifest)?;
         let id = chunk::id(&text);
@@ -84,9 +85,11 @@ impl<'a> Packer<'a> {
             true => bk::file::read(&self.path(id), READ_LIMIT),
             false => self.repository.object(id),
         };
-        let (files, published) = assemble(manifest, place, self.scratch, before, &load)?;
+        let Assembled { files, staged: published, layout } =
+            assemble(manifest, place, self.scratch, before, &load)?;
         let mut staged = self.staged;
         staged.extend(published);
-        Ok((Index { manifest: id, count: manifest.count(), files }, staged))
+        let layout = layout.of_manifest(&id);
+        Ok((Index { manifest: id, count: manifest.count(), files }, staged, layout))
     }
 }

@@ -6,7 +6,6 @@
 //! alone; whoever next writes to a repository first does that where it is unfinished.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +13,8 @@ use bk::file::Lock;
 use bk::{Console, Context, Error, Result, Status, display};
 
 use super::commit::{self, Commit, Index, Intent, Patch, Published, Settings, Signer, Suite};
-use super::index::{Before, assemble, by_hash};
+use super::index::{assemble, by_hash};
+use super::layout::{Before, Layout};
 use super::manifest::{Changes, Manifest, of_lines};
 use super::packer::Packer;
 use super::retention::{self, folder};
@@ -232,14 +232,14 @@ impl Repository {
         let scratch = self.store.scratch()?;
         let load = |id: &str| self.object(id);
         let manifest = self.manifest(index)?;
-        let (files, staged) = assemble(&manifest, (dir, path), scratch.path(), None, &load)?;
-        if files != index.files {
+        let made = assemble(&manifest, (dir, path), scratch.path(), None, &load)?;
+        if made.files != index.files {
             return Err(Error::new(format!("the index in '{dir}' cannot be made again as it was"))
                 .hint(
                     "another version of BuildKit compressed it: change the suite with this one",
                 ));
         }
-        self.store.place(staged)
+        self.store.place(made.staged)
     }
 
     fn publish_keys(&self, head: &Commit) -> Result<()> {
@@ -395,10 +395,12 @@ impl Writer<'_> {
         }
         // They are there when it is tried again.
         let mut staged = std::mem::take(&mut change.pool);
-        for (((name, path), _), (index, files)) in edits.into_iter().zip(rebuilt) {
+        let mut layouts = Vec::new();
+        for (((name, path), _), (index, files, layout)) in edits.into_iter().zip(rebuilt) {
             staged.extend(files);
             let Some(suite) = new.suites.get_mut(&name) else { continue };
-            suite.indexes.insert(path, index);
+            suite.indexes.insert(path.clone(), index);
+            layouts.push((name, path, layout));
         }
         for ((name, path), text) in &change.texts {
             let Some(suite) = new.suites.get_mut(name) else { continue };
@@ -437,6 +439,8 @@ impl Writer<'_> {
             }
         }
         store.place(staged)?;
+        // Before anybody else may have looked at the files.
+        layouts.retain_mut(|(name, path, layout)| layout.witness(store, &folder(name, path)));
         if !commit::create(store, &mut new)? {
             return Ok(false);
         }
@@ -467,6 +471,10 @@ impl Writer<'_> {
                 retention::prune(store, name, old.suites.get(name), suite)?;
             }
         }
+        for (name, path, layout) in layouts {
+            // Without it the next change takes longer.
+            drop(layout.keep(store, &name, &path));
+        }
         self.head = Some(new);
         Ok(true)
     }
@@ -479,16 +487,15 @@ impl Writer<'_> {
         path: &str,
         changes: &Changes,
         scratch: &Path,
-    ) -> Result<(Index, Vec<Staged>)> {
+    ) -> Result<(Index, Vec<Staged>, Layout)> {
         let repository = self.repository;
         let dir = &folder(suite, path);
         let old = before.map_or(Ok(Manifest::default()), |index| repository.manifest(index))?;
         let mut packer = Packer::new(repository, scratch);
         let load = |id: &str| repository.chunk(id);
         let manifest = old.apply_to(changes, &load, &mut |id, text| packer.take(id, text))?;
-        // A bucket has no files to copy from: each range would be a request.
-        let open = |key: &str| File::open(repository.store.local(key)?).ok();
-        let before = before.and_then(|index| Before::open(&old, &index.files, dir, &open));
+        let before = before
+            .and_then(|index| Before::open(&*repository.store, old, index, (suite, dir, path)));
         packer.finish(&manifest, (dir, path), before.as_ref())
     }
 
@@ -502,7 +509,9 @@ impl Writer<'_> {
     ) -> Result<(Index, Vec<Staged>)> {
         let mut packer = Packer::new(self.repository, scratch);
         let manifest = of_lines(text, &mut |id, text| packer.take(id, text))?;
-        packer.finish(&manifest, (&folder(suite, path), path), None)
+        let place = (&*folder(suite, path), path);
+        let (index, staged, _) = packer.finish(&manifest, place, None)?;
+        Ok((index, staged))
     }
 }
 

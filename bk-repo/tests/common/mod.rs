@@ -166,13 +166,15 @@ impl World {
         self.apt(&format!("file:{}", self.repo().display()))
     }
 
-    /// Every file below a folder with its bytes, but not those that only time or a lock makes.
+    /// Every file below a folder with its bytes, but not the notes on this machine's own files.
     pub fn tree(&self, name: &str) -> Vec<(String, Vec<u8>)> {
         let (root, mut all, mut left) = (self.path(name), Vec::new(), vec![self.path(name)]);
         while let Some(dir) = left.pop() {
             for entry in fs::read_dir(dir).unwrap() {
                 let path = entry.unwrap().path();
-                if path.is_dir() {
+                if path.ends_with(".buildkit/layouts") {
+                    continue;
+                } else if path.is_dir() {
                     left.push(path);
                 } else {
                     let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
