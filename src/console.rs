@@ -143,11 +143,12 @@ pub struct Progress {
 impl Progress {
     /// One more step is done; `message` names it. Without a terminal it is a line at `-v`.
     pub fn step(&self, message: &str) {
+        // Threads that make steps all the time would wait for each other to set what nobody sees.
+        if self.console.bars.is_none() {
+            return self.console.info(&format!("{} {message}", self.what));
+        }
         self.bar.inc(1);
         self.bar.set_message(sanitize(message));
-        if self.bar.is_hidden() {
-            self.console.info(&format!("{} {message}", self.what));
-        }
     }
 }
 

@@ -228,16 +228,19 @@ fn read_all(
         return inputs.drain(..).map(read).collect();
     }
     // As many as are read at a time, or a few: they are taken at once.
-    let (sender, receiver) = mpsc::sync_channel(16);
+    let (sender, receiver) = mpsc::sync_channel(4);
     let mut all: Vec<(usize, Result<Candidate>)> = thread::scope(|scope| {
         scope.spawn(move || {
-            inputs.into_par_iter().for_each_with(sender, |sender, (number, input)| {
+            // Some at a time: to wake the one who takes them costs as much as to read one.
+            inputs.into_par_iter().chunks(16).for_each_with(sender, |sender, inputs| {
+                let read = |(number, input)| (number, read((number, input)));
                 // The one who takes them goes on to the end.
-                drop(sender.send((number, read((number, input)))));
+                drop(sender.send(inputs.into_iter().map(read).collect::<Vec<_>>()));
             });
         });
         let keep = |package: Candidate| package.clone();
-        receiver.into_iter().map(|(number, read)| (number, read.map(keep))).collect()
+        let keep = |(number, read): (usize, Result<Candidate>)| (number, read.map(keep));
+        receiver.into_iter().flatten().map(keep).collect()
     });
     all.sort_by_key(|(number, _)| *number);
     all.into_iter().map(|(_, read)| read).collect()
@@ -263,9 +266,20 @@ fn find(
     };
     let mut seen = HashSet::new();
     let mut found = Vec::new();
+    // Files of one folder have the same way to it, which takes as long to find as a file to open.
+    let mut folders: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let mut whole = |path: &Path| -> PathBuf {
+        let folder = path.parent().unwrap_or(path).to_owned();
+        let find = |folder: &PathBuf| match folder.as_os_str().is_empty() {
+            true => Path::new(".").canonicalize(),
+            false => folder.canonicalize(),
+        };
+        let known = folders.entry(folder).or_insert_with_key(|f| find(f).unwrap_or(f.clone()));
+        path.file_name().map_or_else(|| path.to_owned(), |name| known.join(name))
+    };
     for path in session.inputs(&args.files) {
         let path = path?;
-        if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+        if !seen.insert(whole(&path)) {
             let error = Error::new(format!("'{}' is named twice", display(&path)));
             found.push(Err(error.hint("name each file once")));
             continue;
@@ -275,7 +289,7 @@ fn find(
                 Ok(changes) => found.extend(changes.packages.into_iter().map(|path| {
                     let suite = args.suite.clone().unwrap_or_else(|| changes.distribution.clone());
                     // A .changes file may stand among the very files it lists.
-                    seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone()));
+                    seen.insert(whole(&path));
                     match suites.contains_key(&suite) {
                         true => Ok(Input { path, suite }),
                         false => Err(no_suite(&suite, suites)

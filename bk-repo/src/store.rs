@@ -289,9 +289,15 @@ impl Store for Folder {
         }
         let mut dirs = BTreeSet::new();
         for file in files {
-            dirs.extend(self.make_parent(&file.key)?);
             let to = self.path(&file.key);
-            rename_new(&file.path, &to).context(|| format!("cannot write '{}'", display(&to)))?;
+            let failed = || format!("cannot write '{}'", display(&to));
+            // Most folders are there: to look first would cost as much as the name.
+            if there(rename_new(&file.path, &to)).context(failed)?.is_some() {
+                dirs.insert(self.parent(&file.key));
+                continue;
+            }
+            dirs.extend(self.make_parent(&file.key)?);
+            rename_new(&file.path, &to).context(failed)?;
         }
         self.sync_dirs(&dirs)
     }
