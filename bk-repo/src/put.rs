@@ -1,6 +1,6 @@
 //! Uploads over HTTP: PUT, as dput and curl send them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -24,8 +24,15 @@ use crate::uploads::{Refused, Sender, Suites};
 /// The largest package of Debian 12 has 1.6 GB.
 const LIMIT: u64 = 4 << 30;
 
-/// What parts of uploads may take that nobody has finished yet.
-const WAITING: u64 = 16 << 30;
+/// What the parts of one sender may take that wait for their .changes file. Those who come without a token
+/// are one: their signature is known with that file alone.
+const SHARE: u64 = LIMIT;
+
+/// How many parts these may be: of Debian's sources the one with the most has about a hundred.
+const PARTS: usize = 256;
+
+/// After this many bytes it is looked again what is left, for others write at the same time.
+const LOOK: u64 = 4 << 20;
 
 /// What can be part of an upload.
 const ENDINGS: [&str; 12] =
@@ -53,8 +60,9 @@ pub async fn answer(
     if check_file(&name).is_err() || !ENDINGS.contains(&extension(Path::new(&name))) {
         return http::error(StatusCode::UNPROCESSABLE_ENTITY, "not a file of a package");
     }
-    let allowed = match token(request.headers()) {
-        Some(token) => match server.access.token(&token) {
+    let bearer = token(request.headers());
+    let allowed = match &bearer {
+        Some(token) => match server.access.token(token) {
             Some(suites) => Some(suites.clone()),
             None => return unauthorized("the token is not known"),
         },
@@ -68,7 +76,8 @@ pub async fn answer(
     else {
         return http::error(StatusCode::NOT_FOUND, "not found");
     };
-    let file = match save(request, incoming.dir(), &name).await {
+    let folder = incoming.folder(bearer.as_deref());
+    let file = match save(request, &folder, &name).await {
         Ok(file) => file,
         Err(response) => return response,
     };
@@ -90,7 +99,7 @@ pub async fn answer(
         let refused = |error: &Error| {
             server.console.warn(&format!("refused the upload '{name}': {error}"));
             // Where it lies on this machine is nobody's business.
-            format!("{error}\n").replace(&format!("{}/", bk::display(incoming.dir())), "")
+            format!("{error}\n").replace(&format!("{}/", bk::display(&folder)), "")
         };
         if let (Some(suite), Some(allowed)) = (&suite, &allowed)
             && extension(Path::new(&name)) != "changes"
@@ -104,7 +113,7 @@ pub async fn answer(
                 Err((status, error)) => (status, refused(&error), Some(false)),
             };
         }
-        let place = incoming.dir().join(&name);
+        let place = folder.join(&name);
         if let Err(error) = file.persist(&place) {
             return (StatusCode::INTERNAL_SERVER_ERROR, refused(&error.into()), None);
         }
@@ -114,7 +123,7 @@ pub async fn answer(
         let allowed: Option<&Suites> = allowed.as_ref();
         let done = incoming.publish(
             &repository,
-            &name,
+            &place,
             Sender { access: &server.access, token: allowed, trusted: false },
             job,
             &mut signers,
@@ -210,36 +219,67 @@ async fn save(
     if length.is_some_and(|length| length > LIMIT) {
         return Err(large());
     }
-    let (dir, ending): (PathBuf, String) =
-        (dir.to_owned(), format!(".{}", extension(Path::new(name))));
+    let (place, ending) = (dir.to_owned(), format!(".{}", extension(Path::new(name))));
     let start = move || -> Result<(tempfile::NamedTempFile, std::fs::File, u64)> {
-        bk::file::create_dir(&dir)?;
-        let taken = dir.read_dir()?.flatten().filter_map(|entry| entry.metadata().ok());
-        let taken = taken.map(|meta| meta.len()).sum();
-        let file = tempfile::Builder::new().prefix(".put-").suffix(&ending).tempfile_in(dir)?;
+        bk::file::create_dir(&place)?;
+        let room = room(&place)?;
+        let file = tempfile::Builder::new().prefix(".put-").suffix(&ending).tempfile_in(place)?;
         let writer = file.reopen()?;
-        Ok((file, writer, taken))
+        Ok((file, writer, room))
     };
     let started = tokio::task::spawn_blocking(start).await;
-    let (file, writer, taken) = match started {
+    let (file, writer, mut left) = match started {
         Ok(Ok(started)) => started,
         _ => {
             return Err(http::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot keep the file"));
         }
     };
-    let mut left = LIMIT.min(WAITING.saturating_sub(taken));
+    let full = || {
+        let text = "too much waits for its .changes file, or the disk is full: finish one, or wait";
+        http::error(StatusCode::INSUFFICIENT_STORAGE, text)
+    };
+    if length.is_some_and(|length| length > left) || left == 0 {
+        return Err(full());
+    }
     let mut writer = tokio::fs::File::from_std(writer);
     let mut body = request.into_body();
+    let (mut size, mut since) = (0, 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.context(|| "cannot read the request".into()).map_err(broken)?;
         let Ok(data) = frame.into_data() else { continue };
-        left = left.checked_sub(data.len() as u64).ok_or_else(large)?;
+        let n = data.len() as u64;
+        (size, since) = (size + n, since + n);
+        if size > LIMIT {
+            return Err(large());
+        }
+        left = left.checked_sub(n).ok_or_else(full)?;
         let written = writer.write_all(&data).await;
         written.context(|| "cannot keep the file".into()).map_err(|_| {
             http::error(StatusCode::INSUFFICIENT_STORAGE, "there is no room for the file")
         })?;
+        if since >= LOOK {
+            since = 0;
+            let place = dir.to_owned();
+            let looked = tokio::task::spawn_blocking(move || room(&place)).await;
+            left = left.min(looked.map_or(0, |room| room.unwrap_or(0)));
+        }
     }
     let flushed = writer.flush().await;
     flushed.context(|| "cannot keep the file".into()).map_err(broken)?;
     Ok(file)
+}
+
+/// How many bytes a sender may still write into their folder.
+fn room(dir: &Path) -> Result<u64> {
+    let (mut count, mut taken) = (0, 0);
+    for meta in dir.read_dir()?.flatten().filter_map(|entry| entry.metadata().ok()) {
+        (count, taken) = (count + 1, taken + meta.len());
+    }
+    if count >= PARTS {
+        return Ok(0);
+    }
+    // A tenth is left to the repository itself, which cannot go on without.
+    let disk = rustix::fs::statvfs(dir)?;
+    let free = disk.f_bavail.saturating_sub(disk.f_blocks / 10).saturating_mul(disk.f_frsize);
+    Ok(SHARE.saturating_sub(taken).min(free))
 }

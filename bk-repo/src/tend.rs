@@ -156,7 +156,7 @@ impl Garden {
                 None => Err(Error::new("there is no repository")),
             };
             let sender = Sender { access: &self.access, token: None, trusted: true };
-            let done = incoming.publish(&repository, &name, sender, job, &mut signers, console);
+            let done = incoming.publish(&repository, &path, sender, job, &mut signers, console);
             match done {
                 Ok(published) => {
                     for package in published {

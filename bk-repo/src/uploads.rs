@@ -21,8 +21,9 @@ use crate::store::PRIVATE;
 /// A .changes file has some KiB; one with thousands of packages has some hundred.
 pub const CHANGES_LIMIT: u64 = 4 << 20;
 
-/// Parts of uploads that were never finished go after this.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// Parts of uploads that were never finished go after this: the next one of 4 GiB takes four hours and a
+/// half with 2 Mbit/s.
+const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
 /// Who may publish, and where.
 #[derive(Default)]
@@ -68,7 +69,10 @@ impl Access {
             None => (None, Path::new(text)),
         };
         let keys = bk::file::read(path, 16 << 20).and_then(|bytes| read_ring(&bytes));
-        let keys = keys.context(|| format!("cannot use the keyring '{}'", display(path)))?;
+        let keys = keys
+            .context(|| format!("cannot use the keyring '{}'", display(path)))
+            .hint(|| "'gpg --armor --export KEY' writes one".into())
+            .status(Status::Usage)?;
         let suites = Suites(suite.into_iter().collect());
         self.uploaders.extend(keys.into_iter().map(|key| (key, suites.clone())));
         Ok(())
@@ -166,24 +170,25 @@ impl Incoming {
         &self.dir
     }
 
-    /// Removes what nobody came back for.
-    pub fn sweep(&self) {
-        let Ok(entries) = self.dir.read_dir() else { return };
-        for entry in entries.flatten() {
-            let age = entry.metadata().and_then(|meta| meta.modified());
-            let age = age.ok().and_then(|time| SystemTime::now().duration_since(time).ok());
-            if age.is_some_and(|age| age > PATIENCE) {
-                // It may have been removed by now.
-                drop(std::fs::remove_file(entry.path()));
-            }
-        }
+    /// The folder of a sender, told by their token if they have one: nobody takes another's parts, or the
+    /// room for them.
+    pub fn folder(&self, token: Option<&str>) -> PathBuf {
+        let mut name = token.map_or("open".into(), hash);
+        // Enough to tell them apart.
+        name.truncate(16);
+        self.dir.join(name)
     }
 
-    /// Publishes what a .changes file in the folder announces, and removes its files.
+    /// Removes what nobody came back for.
+    pub fn sweep(&self) {
+        sweep(&self.dir);
+    }
+
+    /// Publishes what a .changes file announces, and removes it and its files, which lie beside it.
     pub fn publish(
         &self,
         repository: &Repository,
-        name: &str,
+        path: &Path,
         sender: Sender<'_>,
         job: Job<'_>,
         signers: Sign<'_>,
@@ -191,8 +196,8 @@ impl Incoming {
     ) -> Result<Vec<Package>, Refused> {
         let Sender { access, token, trusted } = sender;
         let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let path = self.dir.join(name);
-        let bytes = bk::file::read(&path, CHANGES_LIMIT).map_err(Refused::Bad)?;
+        let name = path.file_name().map(display).unwrap_or_default();
+        let bytes = bk::file::read(path, CHANGES_LIMIT).map_err(Refused::Bad)?;
         let (text, mine) = match (token, access.has_uploaders(), trusted) {
             (Some(suites), ..) => (crate::openpgp::strip_cleartext(&bytes), vec![suites]),
             (None, true, _) => {
@@ -214,7 +219,7 @@ impl Incoming {
         let announced = (|| {
             let paragraph = Paragraph::parse(&text)?;
             let suite = paragraph.require("Distribution")?.to_owned();
-            Ok((changes::read_text(&path, &text)?, suite))
+            Ok((changes::read_text(path, &text)?, suite))
         })();
         let (changes, suite) = announced.map_err(|e: Error| Refused::Bad(e))?;
         let allowed = mine.iter().any(|suites| suites.allow(&suite));
@@ -240,12 +245,30 @@ impl Incoming {
         if let Some(error) = errors.into_iter().next() {
             return Err(Refused::Bad(error));
         }
-        let parts = changes.files.iter().map(|name| self.dir.join(name));
-        for path in parts.chain([path]) {
+        let parts = changes.files.iter().map(|name| path.with_file_name(name));
+        for path in parts.chain([path.to_owned()]) {
             // What cannot be removed is swept later.
             drop(std::fs::remove_file(path));
         }
         Ok(published)
+    }
+}
+
+fn sweep(dir: &Path) {
+    let Ok(entries) = dir.read_dir() else { return };
+    for entry in entries.flatten() {
+        let Ok(meta) = entry.metadata() else { continue };
+        if meta.is_dir() {
+            sweep(&entry.path());
+        }
+        let age = meta.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
+        if age.is_some_and(|age| age > PATIENCE) {
+            // It may have been removed by now, or filled.
+            drop(match meta.is_dir() {
+                true => std::fs::remove_dir(entry.path()),
+                false => std::fs::remove_file(entry.path()),
+            });
+        }
     }
 }
 

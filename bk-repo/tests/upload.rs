@@ -263,11 +263,111 @@ fn curl_publishes_with_a_token_where_it_may() {
     assert_eq!(server.ask("PUT", "/upload/testing/x.deb", &token).0, 413);
     assert_eq!(world.bk(&["list", "repo"]).ok(), "a_1_amd64\n");
     assert_eq!(world.bk(&["check", "repo"]).ok(), "");
-    let left = fs::read_dir(world.path("repo/.buildkit/incoming")).unwrap().count();
-    assert_eq!(left, 0);
+    assert!(world.tree("repo/.buildkit/incoming").is_empty());
     server.stop();
     world.write("short", "abc\n");
     world.bk(&["serve", "repo", "--listen", "127.0.0.1:0", "--tokens", "short"]).code(2);
+}
+
+#[test]
+fn parts_that_wait_are_bounded_for_each_sender() {
+    let world = World::new();
+    world.bk(&["init", "repo", "--arch", "amd64"]).ok();
+    let ann = key(&world, "ann");
+    let other = TOKEN.replace('0', "f");
+    world.write("tokens", format!("{TOKEN}\n{other}\n"));
+    let server = Server::start(&world, &["repo", "--tokens", "tokens", "--uploaders", &ann]);
+    let put = |name: &str, token: Option<&str>| {
+        let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let headers = format!("Content-Length: 0\r\n{}", token.unwrap_or_default());
+        server.ask("PUT", &format!("/upload/{name}"), &headers).0
+    };
+    // More parts than any upload has, of somebody who may not even publish.
+    for i in 0..256 {
+        assert_eq!(put(&format!("x{i}.deb"), None), 201, "{i}");
+    }
+    assert_eq!(put("y.deb", None), 507);
+    assert_eq!(put("y.deb", Some(TOKEN)), 201, "that is another's room");
+    // As much as one may have.
+    let folders = fs::read_dir(world.path("repo/.buildkit/incoming")).unwrap();
+    let mine = folders.map(|entry| entry.unwrap().path().join("y.deb")).find(|path| path.exists());
+    fs::File::options().write(true).open(mine.unwrap()).unwrap().set_len(4 << 30).unwrap();
+    assert_eq!(put("z.deb", Some(TOKEN)), 507);
+    // Nobody publishes what another has sent.
+    let a = world.deb("a", "1", "amd64", "");
+    let file = changes(&world, "a", "stable", &[&a]);
+    let url = format!("{}/upload/", server.url());
+    assert_eq!(curl(&world, &url, &a, Some(&other)).0, 201);
+    sign(&world, "ann", &file);
+    assert_eq!(curl(&world, &url, &file, None).0, 507, "that is full still");
+    fs::remove_dir_all(world.path("repo/.buildkit/incoming/open")).unwrap();
+    let (code, text) = curl(&world, &url, &file, None);
+    assert!(code == 422 && text.contains("a_1_amd64.deb"), "{code} {text}");
+    let (code, text) = curl(&world, &url, &file, Some(&other));
+    assert_eq!((code, text.as_str()), (201, "pool/main/a/a/a_1_amd64.deb\n"));
+    done_with_gpg(&world);
+    server.stop();
+}
+
+#[test]
+fn notes_on_a_build_lie_beside_its_packages() {
+    let world = World::new();
+    world.bk(&["init", "repo", "--arch", "amd64"]).ok();
+    world.write("tokens", TOKEN);
+    let server = Server::start(&world, &["repo", "--tokens", "tokens"]);
+    let a = world.deb("a", "1", "amd64", "");
+    let notes = "a_1_amd64.buildinfo";
+    let text = "Format: 1.0\nSource: a\nBinary: a\nArchitecture: amd64\nVersion: 1\n\
+                Build-Origin: Debian\nEnvironment:\n DEB_BUILD_OPTIONS=\"parallel=2\"\n";
+    world.write(notes, text);
+    let file = changes(&world, "a", "stable", &[&a, notes]);
+    let url = format!("{}/upload/", server.url());
+    for part in [&*a, notes, &*file] {
+        let (code, text) = curl(&world, &url, part, Some(TOKEN));
+        assert_eq!(code, 201, "{part}: {text}");
+    }
+    let (code, _, body) = server.get("/pool/main/a/a/a_1_amd64.buildinfo", "");
+    assert_eq!((code, &body[..]), (200, text.as_bytes()));
+    // It is no package, is found whole, and stays as long as what was built.
+    assert_eq!(world.bk(&["list", "repo"]).ok(), "a_1_amd64\n");
+    assert_eq!(world.bk(&["check", "repo"]).ok(), "");
+    run(
+        &world.path(""),
+        "find",
+        &["repo", "-type", "f", "-exec", "touch", "-d", "3 days ago", "{}", "+"],
+    );
+    world.bk(&["gc", "repo"]).ok();
+    assert!(world.path("repo/pool/main/a/a").join(notes).exists());
+    // One that was changed after it was listed.
+    let b = world.deb("b", "1", "amd64", "");
+    world.write("b_1_amd64.buildinfo", text.replace("Source: a", "Source: b"));
+    let file = changes(&world, "b", "stable", &[&b, "b_1_amd64.buildinfo"]);
+    world.write("b_1_amd64.buildinfo", text);
+    world.bk(&["add", "repo", &file]).code(1).says("b_1_amd64.buildinfo");
+    assert_eq!(world.bk(&["list", "repo"]).ok(), "a_1_amd64\n");
+    server.stop();
+}
+
+#[test]
+fn what_is_no_keyring_is_refused() {
+    let world = World::new();
+    world.bk(&["init", "repo", "--arch", "amd64"]).ok();
+    let ann = key(&world, "ann");
+    let whole = fs::read_to_string(world.path(&ann)).unwrap();
+    let junk = [
+        Vec::new(),
+        b"junk\n".to_vec(),
+        vec![0xff; 4096],
+        whole.as_bytes()[..whole.len() / 2].to_vec(),
+        whole.replace("PUBLIC KEY", "SIGNATURE").into_bytes(),
+    ];
+    for junk in junk {
+        world.write("junk.asc", &junk);
+        let ran =
+            world.bk(&["serve", "repo", "--listen", "127.0.0.1:0", "--uploaders", "junk.asc"]);
+        ran.code(2).says("cannot use the keyring 'junk.asc'").says("gpg --armor --export");
+    }
+    done_with_gpg(&world);
 }
 
 #[test]
