@@ -323,6 +323,7 @@ fn choose(
     failed: &mut dyn FnMut(Error),
 ) -> Result<Vec<Candidate>> {
     let there = published(repository, head, &all)?;
+    let sizes = sizes(repository, head, &all)?;
     let mut files: HashMap<String, String> = HashMap::new();
     let mut good = Vec::new();
     for read in all {
@@ -356,7 +357,7 @@ fn choose(
         let mut orphans = Vec::new();
         let taken = match taken {
             Some(file) => Some(file),
-            None => first_taken(repository, head, &package.files, &mut orphans)?,
+            None => first_taken(repository, head, &package.files, &sizes, &mut orphans)?,
         };
         if let Some(file) = taken {
             let what = format!("'{}' is taken by a file with other content", file.key);
@@ -423,17 +424,40 @@ fn published(
     Ok(there)
 }
 
+/// From how many files on a bucket is not asked for each whether it is there, when nothing is published in
+/// it yet: then it says so when it is given one. To ask takes half as long as to write.
+const MANY: usize = 1000;
+
+/// The sizes of those files of the packages that are in the pool already.
+fn sizes(
+    repository: &Repository,
+    head: Option<&Commit>,
+    all: &[Result<Candidate>],
+) -> Result<HashMap<String, u64>> {
+    let files = all.iter().flatten().flat_map(|read| &read.package.files);
+    let keys: Vec<&str> = files.map(|file| file.key.as_str()).collect();
+    let store = repository.store();
+    let mut indexes = head.iter().flat_map(|head| &head.suites).flat_map(|(_, s)| &s.indexes);
+    if store.local("").is_none() && keys.len() > MANY && indexes.all(|(_, index)| index.count == 0)
+    {
+        return Ok(HashMap::new());
+    }
+    let sizes = store.sizes(&keys)?.into_iter().zip(&keys);
+    Ok(sizes.filter_map(|(size, key)| Some(((*key).to_owned(), size?))).collect())
+}
+
 /// The first of the files whose name in the pool has other content. What a command left there that
 /// was killed before it could publish it takes no name: its names are added to `orphans`.
 fn first_taken<'a>(
     repository: &Repository,
     head: Option<&Commit>,
     files: &'a [PoolFile],
+    sizes: &HashMap<String, u64>,
     orphans: &mut Vec<String>,
 ) -> Result<Option<&'a PoolFile>> {
     let store = repository.store();
     for file in files {
-        let Some(size) = store.size(&file.key)? else { continue };
+        let Some(&size) = sizes.get(&file.key) else { continue };
         if size == file.size && hash(store, &file.key)? == file.sha256 {
             continue;
         }

@@ -130,7 +130,10 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     };
     if !args.writing.dry_run {
         let staged = fetch(&repository, &origin, &wanted, session).context(failed)?;
+        let fetched: Vec<PathBuf> = staged.iter().map(|file| file.path.clone()).collect();
         publish(&repository, &args, (&to, settings), &wanted, staged, session).context(failed)?;
+        // What is in a folder now has left its place; what is in a bucket is still here.
+        fetched.iter().for_each(|path| drop(std::fs::remove_file(path)));
     }
     for (Place { key, index, .. }, stanza) in wanted {
         if !there.contains(&key) {
@@ -172,9 +175,9 @@ fn fetch(
     session: &Session,
 ) -> Result<Vec<Staged>> {
     let store = repository.store();
-    let waiting = store.local(&format!("{PRIVATE}/mirror")).ok_or_else(|| {
-        Error::new("a mirror needs a repository in a folder").status(Status::Usage)
-    })?;
+    // For a bucket they wait here.
+    let waiting = store.local(&format!("{PRIVATE}/mirror"));
+    let waiting = waiting.unwrap_or_else(|| session.dirs.cache.join("mirror"));
     bk::file::create_dir(&waiting)?;
     let mut files = BTreeMap::new();
     for stanza in wanted.values() {

@@ -57,6 +57,10 @@ pub trait Store: Send + Sync {
     fn open(&self, key: &str) -> Result<Option<Box<dyn Read + Send>>>;
     /// A file's size, if it is there.
     fn size(&self, key: &str) -> Result<Option<u64>>;
+    /// The sizes of many files, in their order.
+    fn sizes(&self, keys: &[&str]) -> Result<Vec<Option<u64>>> {
+        keys.iter().map(|key| self.size(key)).collect()
+    }
     /// A folder for files that wait for [`Store::place`].
     fn scratch(&self) -> Result<Scratch>;
     /// Removes what writers left that were killed. Only who holds the lock may call it.

@@ -117,6 +117,28 @@ fn a_bucket_holds_a_repository_that_many_write_to() {
     assert_eq!(ask(&world, &["check", &repo]).ok(), "");
     eprintln!("8 writers: {} adds in {:?}", acknowledged.len(), start.elapsed());
 
+    // A mirror of another archive goes on where it was broken off.
+    world.bk(&["init", "up", "--suite", "main", "--arch", "amd64"]).ok();
+    let (one, two) = (world.deb("m1", "1", "amd64", ""), world.deb("m2", "1", "all", ""));
+    world.bk(&["add", "up", &one, &two]).ok();
+    world.bk(&["key", "export", "up", "-o", "up.asc"]).ok();
+    let server = common::Server::start(&world, &["up"]);
+    let url = server.url();
+    let copy = ceph.url("bucket/mirror");
+    ask(&world, &["init", &copy, "--arch", "amd64"]).ok();
+    let mirror = ["mirror", &copy, &url, "main", "--keyring", "up.asc"];
+    let lost = world.path("up/pool/main/m/m2/m2_1_all.deb");
+    std::fs::rename(&lost, world.path("kept")).unwrap();
+    ask(&world, &mirror).code(75);
+    std::fs::rename(world.path("kept"), &lost).unwrap();
+    // The other one is here already.
+    std::fs::remove_file(world.path("up/pool/main/m/m1/m1_1_amd64.deb")).unwrap();
+    assert_eq!(ask(&world, &mirror).ok(), "m1_1_amd64\nm2_1_all\n");
+    assert_eq!(ask(&world, &mirror).ok(), "");
+    assert_eq!(ask(&world, &["list", &copy, "--suite", "main"]).ok(), "m1_1_amd64\nm2_1_all\n");
+    assert_eq!(ask(&world, &["check", &copy]).ok(), "");
+    server.stop();
+
     // What apt gets from there.
     ask(&world, &["export", &repo, "-o", "repo"]).ok();
     world.bk(&["key", "list"]).ok();

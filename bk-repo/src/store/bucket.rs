@@ -135,6 +135,14 @@ async fn put(
     Ok(there == bytes)
 }
 
+/// Why a file of the pool cannot be placed.
+fn taken(key: &str) -> Error {
+    Error::new(format!("'{key}' is taken by a file with other content")).hint(
+        "publish some of the others first: then it is told which packages it keeps away, and what a \
+         killed command left goes",
+    )
+}
+
 /// An object read in parts.
 struct Parts {
     client: Arc<dyn ObjectStore>,
@@ -169,8 +177,9 @@ impl Bucket {
         let failed = || self.failed("write", &file.key);
         // There is no creating in parts that all engines have; whoever else brings a file of this name
         // brings these bytes.
-        if self.size(&file.key)?.is_some() {
-            return Ok(());
+        if let Some(size) = self.size(&file.key)? {
+            let mine = file.path.metadata().context(failed)?.len();
+            return if size == mine { Ok(()) } else { Err(taken(&file.key)) };
         }
         let mut reader = std::fs::File::open(&file.path).context(failed)?;
         let key = self.key(&file.key);
@@ -235,6 +244,30 @@ impl Store for Bucket {
         Ok(there(head).context(|| self.failed("read", key))?.map(|meta| meta.size))
     }
 
+    fn sizes(&self, keys: &[&str]) -> Result<Vec<Option<u64>>> {
+        let ask = async {
+            let (mut all, mut under_way) = (vec![None; keys.len()], JoinSet::new());
+            let mut left = keys.iter().enumerate();
+            loop {
+                // They have no body to wait for: as many as there are threads.
+                while under_way.len() < 2 * AT_ONCE
+                    && let Some((at, key)) = left.next()
+                {
+                    let (client, place) = (self.client.clone(), self.key(key));
+                    let failed = self.failed("read", key);
+                    under_way.spawn(async move {
+                        let head = there(client.head(&place).await).context(|| failed)?;
+                        Ok::<_, Error>((at, head.map(|meta| meta.size)))
+                    });
+                }
+                let Some(done) = under_way.join_next().await else { return Ok(all) };
+                let (at, size) = done.map_err(Error::from)??;
+                all[at] = size;
+            }
+        };
+        self.runtime.block_on(ask)
+    }
+
     fn scratch(&self) -> Result<Scratch> {
         let dir = TempDir::new_in(Path::new(SCRATCH))?;
         let alive = std::fs::File::open(dir.path())?;
@@ -262,17 +295,25 @@ impl Store for Bucket {
                     let failed = self.failed("write", &file.key);
                     under_way.spawn(async move {
                         let bytes = tokio::fs::read(&file.path).await?;
-                        // A name that is taken keeps its object: it says what it holds.
-                        create(client, key, bytes).await.context(|| failed)
+                        // A name that is taken keeps its object. Most say what they hold; a name in the
+                        // pool may have been taken by another a moment ago.
+                        let placed = match file.key.starts_with("pool/") {
+                            true => put(client, key, bytes, PutMode::Create).await,
+                            false => create(client, key, bytes).await.map(|_| true),
+                        };
+                        match placed.map_err(temporary).context(|| failed)? {
+                            true => Ok(()),
+                            false => Err(taken(&file.key)),
+                        }
                     });
                 }
                 match under_way.join_next().await {
                     None => return Ok::<(), Error>(()),
-                    Some(done) => drop(done.map_err(Error::from)??),
+                    Some(done) => done.map_err(Error::from)??,
                 }
             }
         };
-        self.runtime.block_on(upload).map_err(temporary)?;
+        self.runtime.block_on(upload)?;
         for file in large {
             self.upload(&file)?;
         }
