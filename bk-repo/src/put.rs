@@ -31,6 +31,10 @@ const SHARE: u64 = LIMIT;
 /// How many parts these may be: of Debian's sources the one with the most has about a hundred.
 const PARTS: usize = 256;
 
+/// What is left to the repository itself, which cannot go on without, or a tenth of a small disk: the
+/// indexes of 100,000 packages take a tenth of it.
+const SPARED: u64 = 1 << 30;
+
 /// After this many bytes it is looked again what is left, for others write at the same time.
 const LOOK: u64 = 4 << 20;
 
@@ -278,8 +282,8 @@ fn room(dir: &Path) -> Result<u64> {
     if count >= PARTS {
         return Ok(0);
     }
-    // A tenth is left to the repository itself, which cannot go on without.
     let disk = rustix::fs::statvfs(dir)?;
-    let free = disk.f_bavail.saturating_sub(disk.f_blocks / 10).saturating_mul(disk.f_frsize);
-    Ok(SHARE.saturating_sub(taken).min(free))
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    let spared = SPARED.min(bytes(disk.f_blocks) / 10);
+    Ok(SHARE.saturating_sub(taken).min(bytes(disk.f_bavail).saturating_sub(spared)))
 }
