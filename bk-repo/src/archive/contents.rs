@@ -80,6 +80,7 @@ fn names(
     let mut staged = tempfile::Builder::new().tempfile_in(scratch)?;
     std::io::Write::write_all(&mut staged, &pack(&names)?)?;
     let (_, path) = staged.keep()?;
+    names.shrink_to_fit();
     Ok((names, Some(Staged { key, path })))
 }
 
@@ -94,6 +95,8 @@ fn pack(names: &[u8]) -> Result<Vec<u8>> {
 pub fn unpack(packed: &[u8]) -> Result<Vec<u8>> {
     let mut names = Vec::new();
     zstd::Decoder::new(packed)?.take(LIMIT).read_to_end(&mut names)?;
+    // Those of all packages are held at once.
+    names.shrink_to_fit();
     Ok(names)
 }
 
@@ -124,22 +127,22 @@ pub fn texts(repository: &Repository, suite: &Suite) -> Result<BTreeMap<String, 
             .collect::<Result<_>>()?;
         let (lists, staged): (Vec<_>, Vec<_>) = read.into_iter().unzip();
         store.place(staged.into_iter().flatten().collect())?;
-        let mut having: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
+        // Sorted in place: a map of a list for each name would take three times what the names do.
+        let mut having: Vec<(&[u8], &str)> = Vec::new();
         for ((qualified, _, _), names) in packages.iter().zip(&lists) {
-            for name in names.split(|&b| b == b'\n').filter(|name| !name.is_empty()) {
-                let who = having.entry(name).or_default();
-                if !who.contains(&qualified.as_str()) {
-                    who.push(qualified);
-                }
-            }
+            let names = names.split(|&b| b == b'\n').filter(|name| !name.is_empty());
+            having.extend(names.map(|name| (name, qualified.as_str())));
         }
+        having.par_sort_unstable();
+        having.dedup();
         let mut text = Vec::new();
-        for (name, mut who) in having {
-            who.sort_unstable();
+        for same in having.chunk_by(|one, other| one.0 == other.0) {
+            let Some((name, _)) = same.first() else { continue };
             text.extend_from_slice(name);
             // apt-ftparchive's column; apt-file takes what follows the last blank.
             let blanks = 55usize.saturating_sub(name.len()).max(1);
             text.extend(std::iter::repeat_n(b' ', blanks));
+            let who: Vec<&str> = same.iter().map(|(_, who)| *who).collect();
             text.extend_from_slice(who.join(",").as_bytes());
             text.push(b'\n');
         }
