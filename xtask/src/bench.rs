@@ -11,7 +11,7 @@ use std::process::Command;
 use bk::Result;
 
 use crate::{dist, install, workspace};
-use measure::Case;
+use measure::{Case, Target};
 
 /// Arguments of `bench`.
 #[derive(clap::Args)]
@@ -44,7 +44,10 @@ pub fn run(args: &Args) -> Result<()> {
         cases.extend(deb::cases(&dir, program)?);
     }
     if let Some(program) = named("bk-repo").filter(|_| group("repo")) {
-        cases.extend(repo::cases(&dir, program, args.packages)?);
+        if wanted("repo serve") {
+            repo::serving(&dir, program, args.packages, args.runs)?;
+        }
+        cases.extend(repo::cases(&dir, program, args.packages, &wanted)?);
     }
     if let Some(program) = named("bk-aptcache").filter(|_| group("aptcache")) {
         aptcache::run(&dir, program, args.runs)?;
@@ -76,6 +79,7 @@ fn launcher(programs: &[std::path::PathBuf]) -> Vec<Case> {
             peer: "true".into(),
             // A start takes less than a millisecond: only many of them can be told apart.
             batch: 200,
+            target: Target::None,
             ours: version(program),
             theirs: Box::new(|| Ok(Command::new("/bin/true"))),
         })

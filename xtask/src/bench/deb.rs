@@ -5,7 +5,7 @@ use std::process::Command;
 
 use bk::{Context, Result, display};
 
-use super::measure::Case;
+use super::measure::{Case, Target};
 use crate::{install, process};
 
 /// What wheel2deb runs.
@@ -51,6 +51,7 @@ pub fn cases(dir: &Path, bk_deb: &Path) -> Result<Vec<Case>> {
             name: format!("deb {tree}"),
             peer: "wheel2deb".into(),
             batch: 1,
+            target: Target::None,
             ours: ours(dir.join("bk-deb-out")),
             theirs: Box::new(move || {
                 let mut command = Command::new(program.join("wheel2deb"));
@@ -63,6 +64,7 @@ pub fn cases(dir: &Path, bk_deb: &Path) -> Result<Vec<Case>> {
             name: format!("deb {tree}"),
             peer: "unzip + tar | zstd".into(),
             batch: 1,
+            target: Target::None,
             ours: ours(dir.join("bk-deb-out")),
             theirs: Box::new(move || {
                 let mut command = Command::new("bash");
@@ -88,6 +90,7 @@ fn warm(dir: &Path, bk_deb: &Path, peer: &Path) -> Result<Vec<Case>> {
             name: name.into(),
             peer: "uv pip compile".into(),
             batch: 1,
+            target: Target::None,
             ours: Box::new(move || {
                 let mut command = Command::new(&bk_deb);
                 command.args(["build", "--quiet", "--all", "sphinx", "-o"]).arg(&out);

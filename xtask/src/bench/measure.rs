@@ -10,7 +10,24 @@ use crate::process;
 
 /// The columns of [`Row`].
 pub const HEADING: &str = "case                          peer               ours CPU s  peer CPU s  \
-                           peer/ours  ours wall  peer wall  ours MiB  peer MiB";
+                           peer/ours  ours wall  peer wall  ours MiB  peer MiB  target";
+
+/// What shall be reached.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    /// Nothing was said.
+    None,
+    /// The peer takes at least so many times our processor time.
+    Faster(f64),
+    /// We take at most so many times the peer's.
+    Within(f64),
+    /// We are done after so many seconds.
+    Wall(f64),
+}
+
+/// A side that takes longer than this is warm after its first run, and has no second one: an import takes
+/// some peers a minute.
+const LONG: f64 = 10.0;
 
 /// One comparison.
 pub struct Case {
@@ -20,6 +37,8 @@ pub struct Case {
     pub peer: String,
     /// How many runs are measured as one.
     pub batch: u32,
+    /// What was promised.
+    pub target: Target,
     /// Prepares one run of ours; what it prepares is not measured.
     pub ours: Box<dyn Fn() -> Result<Command>>,
     /// Prepares one run of the peer's.
@@ -51,16 +70,19 @@ impl Case {
             }
             Ok(sum)
         };
-        side(&self.ours)?;
-        side(&self.theirs)?;
+        let (first, other) = (side(&self.ours)?, side(&self.theirs)?);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..runs.max(1) {
-            ours.push(side(&self.ours)?);
-            theirs.push(side(&self.theirs)?);
+            for (side_, first, all) in
+                [(&self.ours, first, &mut ours), (&self.theirs, other, &mut theirs)]
+            {
+                all.push(if first.wall > LONG { first } else { side(side_)? });
+            }
         }
         Ok(Row {
             name: self.name.clone(),
             peer: self.peer.clone(),
+            target: self.target,
             ours: median(ours),
             theirs: median(theirs),
         })
@@ -113,6 +135,7 @@ pub fn measure(command: &mut Command) -> Result<Cost> {
 pub struct Row {
     name: String,
     peer: String,
+    target: Target,
     ours: Cost,
     theirs: Cost,
 }
@@ -120,10 +143,21 @@ pub struct Row {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        let Row { name, peer, ours, theirs } = self;
+        let Row { name, peer, target, ours, theirs } = self;
+        let verdict = |reached: bool| if reached { "" } else { " MISSED" };
+        let target = match target {
+            Target::None => String::new(),
+            Target::Faster(times) => {
+                format!(">= {times} x{}", verdict(theirs.cpu >= ours.cpu * times))
+            }
+            Target::Within(times) => {
+                format!("CPU <= {times} x{}", verdict(ours.cpu <= theirs.cpu * times))
+            }
+            Target::Wall(most) => format!("wall <= {most} s{}", verdict(ours.wall <= *most)),
+        };
         write!(
             f,
-            "{name:<29} {peer:<18} {:>10.4} {:>11.4} {:>10.2} {:>10.4} {:>10.4} {:>9.0} {:>9.0}",
+            "{name:<29} {peer:<18} {:>10.4} {:>11.4} {:>10.2} {:>10.4} {:>10.4} {:>9.0} {:>9.0}  {target}",
             ours.cpu,
             theirs.cpu,
             theirs.cpu / ours.cpu,

@@ -1,367 +1,401 @@
 //! bk-repo beside reprepro, aptly and apt-ftparchive.
 
-use std::io::Write;
+mod corpus;
+mod peers;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use bk::Result;
 
-use super::deb::{files, fresh};
-use super::measure::Case;
+use super::measure::{Case, Target};
+use super::server::{Server, load, ports};
 use crate::{install, process};
+use corpus::corpus;
+use peers::{APTLY, APTLY_FIRST, FTPARCHIVE, Peer, REPREPRO, USED, copy, fresh, signer};
 
-const APT: &[&str] = &["apt-utils", "aptly", "dpkg-dev", "gnupg", "reprepro"];
+const APT: &[&str] = &["apt-utils", "aptly", "dpkg-dev", "gnupg", "nginx-light", "reprepro", "wrk"];
 
-/// Who signs for the peers; bk-repo has a key of its own, of the same kind.
-const SIGNER: &str = "bench@example.com";
+/// What serving shall reach of nginx's requests a second.
+const OF_NGINX: f64 = 0.8;
 
 /// How many times larger the repository is whose addition is held against that of the other.
 const LARGER: usize = 10;
 
-const REPREPRO: &str = r#"reprepro -b "$1" --silent includedeb stable "${@:2}""#;
+/// For the forms that others publish too. Ours are always these, .zst and by-hash.
+const GZ: &str = "Architectures: amd64\n";
+const GZ_XZ: &str = "Architectures: amd64\nDebIndices: Packages Release . .gz .xz\n";
+const GZ_XZ_2: &str = "Architectures: amd64 arm64\nDebIndices: Packages Release . .gz .xz\n";
 
-/// What `aptly repo add` changes is seen once it is published.
-const APTLY: &str = r#"
-aptly -config="$1/conf" repo add r "${@:2}"
-aptly -config="$1/conf" publish update -batch -gpg-key=bench@example.com -skip-contents stable"#;
+/// A peer: its name in the table and here, what reprepro is told, the script of an import and that of an
+/// addition, and how often faster than it each shall be.
+type Beside = (&'static str, &'static str, &'static str, [&'static str; 2], [Target; 2]);
 
-const APTLY_FIRST: &str = r#"
-aptly -config="$1/conf" repo create r
-aptly -config="$1/conf" repo add r "${@:2}"
-aptly -config="$1/conf" publish repo -batch -gpg-key=bench@example.com -distribution=stable \
-    -component=main -architectures=amd64 -skip-contents -acquire-by-hash r"#;
-
-/// With the cache of what is in each package that it offers.
-const FTPARCHIVE: &str = r#"
-cd "$1"
-cp -t pool "${@:2}"
-apt-ftparchive generate conf
-apt-ftparchive -o APT::FTPArchive::Release::Suite=stable release dists/stable >Release
-gpg --batch --yes --clearsign -o dists/stable/InRelease Release
-gpg --batch --yes --armor --detach-sign -o dists/stable/Release.gpg Release
-mv Release dists/stable"#;
-
-/// A peer: its name, the script of an import, and that of an addition.
-const PEERS: [(&str, &str, &str); 3] = [
-    ("reprepro", REPREPRO, REPREPRO),
-    ("aptly", APTLY_FIRST, APTLY),
-    ("apt-ftparchive", FTPARCHIVE, FTPARCHIVE),
+const PEERS: [Beside; 4] = [
+    (
+        "reprepro, gz",
+        "reprepro",
+        GZ,
+        [REPREPRO, REPREPRO],
+        [Target::Faster(6.0), Target::Faster(5.0)],
+    ),
+    (
+        "reprepro, gz xz",
+        "reprepro",
+        GZ_XZ,
+        [REPREPRO, REPREPRO],
+        [Target::Faster(6.0), Target::Faster(3.0)],
+    ),
+    (
+        "aptly, gz bz2",
+        "aptly",
+        "",
+        [APTLY_FIRST, APTLY],
+        [Target::Faster(10.0), Target::Faster(30.0)],
+    ),
+    ("ftparchive, gz xz", "apt-ftparchive", "", [FTPARCHIVE, FTPARCHIVE], [Target::None; 2]),
 ];
 
 /// The cases, over `count` packages.
-pub fn cases(dir: &Path, bk_repo: &Path, count: usize) -> Result<Vec<Case>> {
+pub fn cases(
+    dir: &Path,
+    bk_repo: &Path,
+    count: usize,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Case>> {
     install::apt(APT)?;
-    let (corpus, one) = corpus(dir, count)?;
+    drop(std::fs::remove_dir_all(dir.join(USED)));
+    let (corpus, two) = corpus(dir, count)?;
     // gpg-agent's socket has a short limit on its path, and so the folder is not below `dir`.
     let gnupg = PathBuf::from(format!("/run/bk-bench-{}", rustix::process::getuid().as_raw()));
     signer(&gnupg)?;
-    let ours =
-        Ours { program: bk_repo.to_owned(), state: dir.join("state"), run: dir.join("repo-run") };
-    let base = ours.full(dir.join("repo-ours"), &["amd64"], &corpus)?;
-
+    let bench = Bench {
+        dir: dir.to_owned(),
+        program: bk_repo.to_owned(),
+        gnupg,
+        count,
+        corpus: corpus.into(),
+        two,
+    };
+    let base = bench.full("repo-ours", &["amd64"], &bench.corpus)?;
     let mut cases = Vec::new();
-    for (peer, import, addition) in PEERS {
-        let theirs = Peer {
-            dir: dir.join("repo-peer"),
-            gnupg: gnupg.clone(),
-            settings: "Architectures: amd64\n",
-        };
-        let (o, t, all, files) = (ours.clone(), theirs.clone(), corpus.clone(), corpus.clone());
-        cases.push(Case {
-            name: format!("repo import {count}"),
-            peer: peer.into(),
-            batch: 1,
-            ours: Box::new(move || {
-                o.start(&["amd64"])?;
-                Ok(o.add(&all))
-            }),
-            theirs: Box::new(move || {
-                t.start(peer)?;
-                Ok(t.script(import, &files))
-            }),
-        });
-        let full = theirs.full(peer, import, &corpus, dir.join(format!("repo-{peer}")))?;
+    for (n, (title, name, settings, scripts, targets)) in PEERS.into_iter().enumerate() {
+        let peer = bench.peer(name, settings);
+        cases.push(bench.import(title, &peer, scripts[0], targets[0]));
+        let full = peer.full(scripts[0], &bench.corpus, dir.join(format!("repo-peer-{n}")))?;
         let name = format!("repo add 1 to {count}");
-        cases.push(addition_case(name, (&ours, &base), (peer, theirs, full, addition), &one));
+        cases.push(bench.addition(name, title, &base, (peer, full, scripts[1]), targets[1]));
     }
-    // For two architectures; reprepro in as many forms as it knows, which are neither .zst nor by-hash.
-    let base = ours.full(dir.join("repo-ours-2"), &["amd64", "arm64"], &corpus)?;
-    let settings = "Architectures: amd64 arm64\nDebIndices: Packages Release . .gz .xz\n";
-    let theirs = Peer { dir: dir.join("repo-peer"), gnupg, settings };
-    let full = theirs.full("reprepro", REPREPRO, &corpus, dir.join("repo-reprepro-2"))?;
+    // For two architectures.
+    let both = bench.full("repo-ours-2", &["amd64", "arm64"], &bench.corpus)?;
+    let peer = bench.peer("reprepro", GZ_XZ_2);
+    let full = peer.full(REPREPRO, &bench.corpus, dir.join("repo-peer-2-architectures"))?;
     let name = format!("repo add 1 to 2 x {count}");
-    let peer = ("reprepro, gz xz", theirs, full, REPREPRO);
-    cases.push(addition_case(name, (&ours, &base), peer, &one));
+    let target = Target::Faster(3.0);
+    cases.push(bench.addition(name, "reprepro, gz xz", &both, (peer, full, REPREPRO), target));
+    cases.extend(bench.small_ones(&base));
+    cases.push(bench.clients(&base)?);
 
     // What the size costs: the same beside itself.
+    let name = format!("repo add 1 to {}", count * LARGER);
+    if !wanted(&name) {
+        return Ok(cases);
+    }
     let (many, _) = self::corpus(dir, count * LARGER)?;
-    let (small, large) = (dir.join("repo-ours"), dir.join("repo-ours-larger"));
-    let large = ours.full(large, &["amd64"], &many)?;
-    let addition = |base: PathBuf| -> Box<dyn Fn() -> Result<Command>> {
-        let (ours, one) = (ours.clone(), one.clone());
-        Box::new(move || {
-            copy(&base, &ours.run)?;
-            Ok(ours.add(std::slice::from_ref(&one)))
-        })
-    };
+    let large = bench.full("repo-ours-larger", &["amd64"], &many)?;
     cases.push(Case {
-        name: format!("repo add 1 to {}", many.len()),
+        name,
         peer: format!("itself, {count}"),
         batch: 1,
-        ours: addition(large),
-        theirs: addition(small),
+        target: Target::Within(2.0),
+        ours: bench.add_one(large),
+        theirs: bench.add_one(base),
     });
     Ok(cases)
 }
 
-/// An addition to a full repository of ours and to one of a peer: its name, where it works, the full
-/// one, and the script.
-fn addition_case(
-    name: String,
-    (ours, base): (&Ours, &Path),
-    (peer, theirs, full, script): (&str, Peer, PathBuf, &'static str),
-    one: &Path,
-) -> Case {
-    let (ours, base) = (ours.clone(), base.to_owned());
-    let (mine, one) = ([one.to_owned()], [one.to_owned()]);
-    Case {
-        name,
-        peer: peer.into(),
-        batch: 1,
-        ours: Box::new(move || {
-            copy(&base, &ours.run)?;
-            Ok(ours.add(&mine))
-        }),
-        theirs: Box::new(move || {
-            copy(&full, &theirs.dir)?;
-            Ok(theirs.script(script, &one))
-        }),
+/// Serves the packages of a repository beside nginx, some times in turn.
+pub fn serving(dir: &Path, bk_repo: &Path, count: usize, runs: usize) -> Result<()> {
+    let (corpus, two) = corpus(dir, count)?;
+    let bench = Bench {
+        dir: dir.to_owned(),
+        program: bk_repo.to_owned(),
+        gnupg: PathBuf::new(),
+        count,
+        corpus: corpus.into(),
+        two,
+    };
+    bench.start(&["amd64"])?;
+    process::stdout(&mut bench.add(&bench.corpus))?;
+    let script = dir.join("repo.lua");
+    let request =
+        "wrk.format('GET', wrk.path .. 'bench' .. i .. '/bench' .. i .. '_1.0-1_all.deb')";
+    let text = format!(
+        "local i = 0\nrequest = function()\n  i = (i * 7 + 13) % {count}\n  return {request}\nend\n"
+    );
+    bk::file::write(&script, text)?;
+    let ports = ports(2)?;
+    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let (d, root) = (dir.display(), bench.run());
+    let text = format!(
+        "{user} worker_processes 2; daemon off; error_log {d}/error; pid {d}/repo-nginx.pid;\n\
+         events {{ worker_connections 4096; }}\nhttp {{ access_log off; sendfile on; tcp_nopush on; \
+         keepalive_requests 10000000; open_file_cache max=10000; \
+         server {{ listen 127.0.0.1:{}; root {}; }} }}\n",
+        ports[0],
+        root.display()
+    );
+    let conf = dir.join("repo-nginx.conf");
+    bk::file::write(&conf, text)?;
+    let mut serve = bench.ours("serve");
+    serve.args(["--listen", &format!("127.0.0.1:{}", ports[1])]);
+    let path = "/pool/main/b/";
+    let nginx = Server::start("nginx", Command::new("nginx").arg("-c").arg(&conf), ports[0], path)?;
+    let ours = Server::start("bk-repo serve", &mut serve, ports[1], path)?;
+    let mut ratios = Vec::new();
+    for _ in 0..runs.max(1) {
+        let (theirs, mine) = (load(&script, &nginx)?.rate, load(&script, &ours)?.rate);
+        println!("repo serve: nginx {theirs:.0} requests/s, bk-repo {mine:.0}");
+        ratios.push(mine / theirs);
     }
+    ratios.sort_by(f64::total_cmp);
+    let middle = ratios[ratios.len() / 2];
+    let missed = if middle < OF_NGINX { " MISSED" } else { "" };
+    println!("repo serve: {middle:.2} of nginx, target >= {OF_NGINX}{missed}");
+    Ok(())
 }
 
-/// bk-repo, and where it works.
+/// Prepares a run.
+type Prepare = Box<dyn Fn() -> Result<Command>>;
+
+/// What all cases need.
 #[derive(Clone)]
-struct Ours {
+struct Bench {
+    dir: PathBuf,
     program: PathBuf,
-    state: PathBuf,
-    run: PathBuf,
+    gnupg: PathBuf,
+    count: usize,
+    corpus: Rc<[PathBuf]>,
+    /// Two packages that are not in the corpus.
+    two: [PathBuf; 2],
 }
 
-impl Ours {
-    fn command(&self, name: &str) -> Command {
+impl Bench {
+    /// bk-repo's command on the repository it works in.
+    fn ours(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.args([name, "--quiet"]).env("BK_ROOT", &self.state);
+        command.args([name, "--quiet"]).arg(self.run()).env("BK_ROOT", self.dir.join("state"));
         command
+    }
+
+    fn run(&self) -> PathBuf {
+        self.dir.join("repo-run")
+    }
+
+    fn add(&self, files: &[PathBuf]) -> Command {
+        let mut add = self.ours("add");
+        add.args(["--suite", "stable"]).args(files);
+        add
     }
 
     /// An empty repository.
     fn start(&self, architectures: &[&str]) -> Result<()> {
-        let mut init = self.command("init");
+        fresh(&self.run())?;
+        let mut init = self.ours("init");
+        init.args(["--suite", "stable", "--suite", "testing"]);
         init.args(architectures.iter().flat_map(|name| ["--arch", name]));
-        init.arg(fresh(&self.run)?);
         process::stdout(&mut init).map(drop)
     }
 
-    fn add(&self, files: &[PathBuf]) -> Command {
-        let mut add = self.command("add");
-        add.arg(&self.run).args(files);
-        add
-    }
-
-    /// A repository with everything in it, to begin each addition with: but for the packages, which
-    /// are not looked at, and take long to copy.
-    fn full(&self, to: PathBuf, architectures: &[&str], files: &[PathBuf]) -> Result<PathBuf> {
+    /// A repository with everything in it, to begin others with: but for the packages, which are not
+    /// looked at, and take long to copy.
+    fn full(&self, to: &str, architectures: &[&str], files: &[PathBuf]) -> Result<PathBuf> {
+        let to = self.dir.join(to);
         self.start(architectures)?;
         // A command line holds some 20,000 names.
         for files in files.chunks(10_000) {
             process::stdout(&mut self.add(files))?;
         }
-        std::fs::remove_dir_all(self.run.join("pool"))?;
-        copy(&self.run, &to)?;
-        Ok(to)
-    }
-}
-
-/// The repository of a peer.
-#[derive(Clone)]
-struct Peer {
-    dir: PathBuf,
-    gnupg: PathBuf,
-    /// What else reprepro is told.
-    settings: &'static str,
-}
-
-impl Peer {
-    /// An empty repository of the peer `name`.
-    fn start(&self, name: &str) -> Result<()> {
-        let dir = fresh(&self.dir)?;
-        let shown = dir.display();
-        match name {
-            "reprepro" => {
-                bk::file::create_dir(&dir.join("conf"))?;
-                let settings = self.settings;
-                let text =
-                    format!("Codename: stable\nComponents: main\n{settings}SignWith: {SIGNER}\n");
-                bk::file::write(&dir.join("conf/distributions"), text)
-            }
-            "aptly" => {
-                let text = format!("{{\"rootDir\": \"{shown}\", \"gpgProvider\": \"gpg\"}}\n");
-                bk::file::write(&dir.join("conf"), text)
-            }
-            _ => {
-                bk::file::create_dir(&dir.join("pool"))?;
-                bk::file::create_dir(&dir.join("dists/stable/main/binary-amd64"))?;
-                let text = format!(
-                    "Dir {{ ArchiveDir \"{shown}\"; CacheDir \"{shown}\"; }};\n\
-                     Default {{ Packages::Compress \". gzip xz\"; Contents::Compress \"gzip\"; }};\n\
-                     BinDirectory \"pool\" {{ Packages \"dists/stable/main/binary-amd64/Packages\"; \
-                     BinCacheDB \"cache.db\"; Contents \"\"; }};\n"
-                );
-                bk::file::write(&dir.join("conf"), text)
-            }
-        }
-    }
-
-    /// A repository with everything in it, to begin each addition with.
-    fn full(&self, name: &str, import: &str, files: &[PathBuf], to: PathBuf) -> Result<PathBuf> {
-        self.start(name)?;
-        process::stdout(&mut self.script(import, files))?;
-        copy(&self.dir, &to)?;
+        std::fs::rename(self.run().join("pool"), fresh(&self.dir.join("repo-pool"))?.join("it"))?;
+        copy(&self.run(), &to)?;
         Ok(to)
     }
 
-    fn script(&self, script: &str, files: &[PathBuf]) -> Command {
-        let mut command = Command::new("bash");
-        command.args(["-euc", script, "peer"]).arg(&self.dir).args(files);
-        command.env("GNUPGHOME", &self.gnupg);
-        command
+    fn peer(&self, name: &'static str, settings: &'static str) -> Peer {
+        let (dir, gnupg) = (self.dir.join("repo-peer"), self.gnupg.clone());
+        Peer { name, dir, gnupg, settings }
     }
-}
 
-/// A copy that shares nothing with the original.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        std::fs::remove_dir_all(to)?;
-    }
-    process::stdout(Command::new("cp").args(["-a", "--"]).arg(from).arg(to)).map(drop)
-}
-
-fn signer(home: &Path) -> Result<()> {
-    bk::file::create_dir(home)?;
-    let gpg = || {
-        let mut command = Command::new("gpg");
-        command.env("GNUPGHOME", home).args(["--batch", "--quiet"]);
-        command
-    };
-    process::stdout(Command::new("chmod").arg("0700").arg(home))?;
-    if process::succeeds(gpg().args(["--list-secret-keys", SIGNER])) {
-        return Ok(());
-    }
-    let mut generate = gpg();
-    generate.args(["--passphrase", "", "--quick-gen-key", SIGNER, "ed25519", "sign", "never"]);
-    process::stdout(&mut generate).map(drop)
-}
-
-/// `count` small packages, made once, and one more.
-fn corpus(dir: &Path, count: usize) -> Result<(Vec<PathBuf>, PathBuf)> {
-    let made = dir.join(format!("corpus-all-{count}"));
-    if files(&made, "deb").map_or(0, |files| files.len()) != count {
-        fresh(&made)?;
-        eprintln!("making {count} packages in {}", made.display());
-        let names: Vec<String> = (0..count).map(|number| format!("bench{number}")).collect();
-        // As many as one command line holds.
-        names.chunks(1000).try_for_each(|names| packages(dir, names, &made))?;
-    }
-    // In the middle of the others, by its name.
-    let one = dir.join("corpus-all-one");
-    packages(dir, &["bench5-one".to_owned()], fresh(&one)?)?;
-    let one = files(&one, "deb")?.pop().unwrap_or_default();
-    Ok((files(&made, "deb")?, one))
-}
-
-/// Makes packages as dpkg-deb does, which takes a start of three programs for each.
-fn packages(dir: &Path, names: &[String], to: &Path) -> Result<()> {
-    let parts = dir.join("parts");
-    fresh(&parts)?;
-    for name in names {
-        let control = control(name);
-        put(&parts.join(format!("{name}.control.tar")), tar("./control", &control))?;
-        // Two kilobytes are a small package's size.
-        let data = name.repeat(2048 / name.len());
-        let path = format!("./usr/share/bench/{name}");
-        put(&parts.join(format!("{name}.data.tar")), tar(&path, &data))?;
-    }
-    // dpkg-deb's dictionary, which is what a reader has to have room for.
-    let mut xz = Command::new("xz");
-    process::stdout(
-        xz.args(["--check=crc32", "--lzma2=preset=0,dict=8MiB"]).args(files(&parts, "tar")?),
-    )?;
-    for name in names {
-        let mut deb = b"!<arch>\n".to_vec();
-        let mut member = |name: &str, bytes: &[u8]| {
-            deb.extend(
-                format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, bytes.len())
-                    .bytes(),
-            );
-            deb.extend(bytes);
-            deb.resize(deb.len().next_multiple_of(2), b'\n');
-        };
-        member("debian-binary", b"2.0\n");
-        for part in ["control.tar.xz", "data.tar.xz"] {
-            member(part, &std::fs::read(parts.join(format!("{name}.{part}")))?);
+    fn import(&self, title: &str, peer: &Peer, script: &'static str, target: Target) -> Case {
+        let (ours, theirs, peer) = (self.clone(), self.clone(), peer.clone());
+        Case {
+            name: format!("repo import {}", self.count),
+            peer: title.into(),
+            batch: 1,
+            target,
+            ours: Box::new(move || {
+                ours.start(&["amd64"])?;
+                Ok(ours.add(&ours.corpus))
+            }),
+            theirs: Box::new(move || {
+                peer.start()?;
+                Ok(peer.script(script, &theirs.corpus))
+            }),
         }
-        put(&to.join(format!("{name}_1.0-1_all.deb")), deb)?;
     }
-    Ok(())
-}
 
-/// Writes a file without waiting for the disk, which would take an hour for all of them.
-fn put(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
-    Ok(std::fs::File::create(path)?.write_all(bytes.as_ref())?)
-}
-
-/// What differs from package to package differs by their names.
-fn control(name: &str) -> String {
-    // Numbers that do not compress, as versions and hashes do not.
-    let mut number =
-        name.bytes().fold(7u64, |n, byte| n.wrapping_mul(31).wrapping_add(byte.into()));
-    let depends: Vec<String> = (0..8)
-        .map(|i| {
-            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            format!("lib{:05x} (>= {i}.{})", number >> 44, number >> 32 & 0xff)
+    /// An addition after another one, as in a repository that is used: a copy is not yet.
+    fn add_one(&self, base: PathBuf) -> Prepare {
+        let ours = self.clone();
+        Box::new(move || {
+            copy(&base, &ours.run())?;
+            let [one, two] = &ours.two;
+            process::stdout(&mut ours.add(std::slice::from_ref(two)))?;
+            Ok(ours.add(std::slice::from_ref(one)))
         })
-        .collect();
-    format!(
-        "Package: {name}\nVersion: 1.0-1\nArchitecture: all\nSection: misc\nPriority: optional\n\
-         Maintainer: Bench <{SIGNER}>\nDepends: libc6 (>= 2.36), {}\n\
-         Description: package of a benchmark\n It has one file of two kilobytes.\n",
-        depends.join(", ")
-    )
-}
+    }
 
-/// A ustar archive of one file (tar(5)), which is root's.
-fn tar(name: &str, text: &str) -> Vec<u8> {
-    let mut header = [0; 512];
-    let mut put = |at: usize, text: &str| {
-        header.iter_mut().skip(at).zip(text.bytes()).for_each(|(to, byte)| *to = byte);
-    };
-    put(0, name);
-    put(100, "0000644");
-    put(108, "0000000");
-    put(116, "0000000");
-    put(124, &format!("{:011o}", text.len()));
-    put(136, "00000000000");
-    // The sum is of the header with blanks in its own place.
-    put(148, "        ");
-    put(156, "0");
-    put(257, "ustar");
-    put(263, "00");
-    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
-    let sum = format!("{sum:06o}\0 ");
-    header.iter_mut().skip(148).zip(sum.bytes()).for_each(|(to, byte)| *to = byte);
-    let mut archive = header.to_vec();
-    archive.extend(text.bytes());
-    // Two blocks of zeros end it.
-    archive.resize(archive.len().next_multiple_of(512) + 1024, 0);
-    archive
+    /// The same to that of a peer: the peer, a full one, and the script.
+    fn addition(
+        &self,
+        name: String,
+        title: &str,
+        base: &Path,
+        (peer, full, script): (Peer, PathBuf, &'static str),
+        target: Target,
+    ) -> Case {
+        let two = self.two.clone();
+        Case {
+            name,
+            peer: title.into(),
+            batch: 1,
+            target,
+            ours: self.add_one(base.to_owned()),
+            theirs: Box::new(move || {
+                copy(&full, &peer.dir)?;
+                let [one, two] = &two;
+                process::stdout(&mut peer.script(script, std::slice::from_ref(two)))?;
+                Ok(peer.script(script, std::slice::from_ref(one)))
+            }),
+        }
+    }
+
+    /// What takes less than the start of a browser.
+    fn small_ones(&self, base: &Path) -> Vec<Case> {
+        let reprepro = |script: &'static str, bench: &Bench| -> Prepare {
+            let (peer, bench) = (bench.peer("reprepro", GZ), bench.clone());
+            Box::new(move || {
+                copy(&bench.dir.join("repo-peer-0"), &peer.dir)?;
+                process::stdout(&mut peer.script(REPREPRO, &bench.two[..1]))?;
+                Ok(peer.script(script, &bench.two[..1]))
+            })
+        };
+        let ours = |words: &[&str], bench: &Bench, base: &Path| -> Prepare {
+            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            let (bench, base) = (bench.clone(), base.to_owned());
+            Box::new(move || {
+                copy(&base, &bench.run())?;
+                process::stdout(&mut bench.add(&bench.two[..1]))?;
+                if words.is_empty() {
+                    return Ok(bench.add(&bench.two[..1]));
+                }
+                let mut command = bench.ours(&words[0]);
+                command.args(&words[1..]);
+                Ok(command)
+            })
+        };
+        let case = |name: &str, peer: &str, target, ours, theirs| Case {
+            name: format!("repo {name}"),
+            peer: peer.into(),
+            batch: 1,
+            target,
+            ours,
+            theirs,
+        };
+        // Half of them.
+        let half = format!("bench[1-5]{}", "?".repeat((self.count - 1).to_string().len() - 1));
+        let aptly = self.peer("aptly", "");
+        let full = self.dir.join("repo-peer-2");
+        let snapshot: Prepare = Box::new(move || {
+            copy(&full, &aptly.dir)?;
+            Ok(aptly.script(r#"aptly -config="$1/conf" snapshot create s from repo r"#, &[]))
+        });
+        vec![
+            case(
+                "add what is there",
+                "reprepro",
+                Target::Wall(0.02),
+                ours(&[], self, base),
+                reprepro(REPREPRO, self),
+            ),
+            case(
+                "list all",
+                "reprepro",
+                Target::Faster(1.0),
+                ours(&["list", "--suite", "stable"], self, base),
+                reprepro(r#"reprepro -b "$1" list stable"#, self),
+            ),
+            case(
+                "list one",
+                "reprepro",
+                Target::Faster(1.0),
+                ours(&["list", "--suite", "stable", "bench77"], self, base),
+                reprepro(r#"reprepro -b "$1" list stable bench77"#, self),
+            ),
+            case(
+                "snapshot",
+                "aptly",
+                Target::Wall(0.05),
+                ours(&["snapshot", "s", "--suite", "stable"], self, base),
+                snapshot,
+            ),
+            case(
+                &format!("promote {}", self.count / 2),
+                "reprepro",
+                Target::Wall(0.2),
+                ours(&["copy", "stable", "testing", &half], self, base),
+                reprepro(
+                    r#"reprepro -b "$1" --silent copymatched testing stable 'bench[1-5]???'"#,
+                    self,
+                ),
+            ),
+        ]
+    }
+
+    /// What an update costs a client.
+    fn clients(&self, base: &Path) -> Result<Case> {
+        let update = |name: &str, archive: PathBuf| -> Prepare {
+            let dir = self.dir.join(format!("repo-apt-{name}"));
+            Box::new(move || {
+                let d = fresh(&dir)?.display();
+                for folder in ["lists/partial", "cache/archives/partial"] {
+                    bk::file::create_dir(&dir.join(folder))?;
+                }
+                bk::file::write(&dir.join("status"), "")?;
+                let source = format!("deb [trusted=yes] file:{} stable main\n", archive.display());
+                bk::file::write(&dir.join("sources.list"), source)?;
+                let conf = format!(
+                    "Dir::State \"{d}\";\nDir::State::status \"{d}/status\";\n\
+                     Dir::State::Lists \"{d}/lists\";\nDir::Cache \"{d}/cache\";\n\
+                     Dir::Etc::SourceList \"{d}/sources.list\";\nDir::Etc::SourceParts \"/dev/null\";\n\
+                     APT::Sandbox::User \"root\";\nAPT::Architecture \"amd64\";\n\
+                     APT::Architectures {{ \"amd64\"; }};\nAcquire::Languages \"none\";\n"
+                );
+                bk::file::write(&dir.join("apt.conf"), conf)?;
+                let mut command = Command::new("apt-get");
+                command.arg("update").env("APT_CONFIG", dir.join("apt.conf"));
+                Ok(command)
+            })
+        };
+        let aptly = self.dir.join("repo-peer-2/public");
+        Ok(Case {
+            name: format!("repo apt-get update, {}", self.count),
+            peer: "aptly's".into(),
+            batch: 1,
+            target: Target::Faster(2.0),
+            ours: update("ours", base.to_owned()),
+            theirs: update("aptly", aptly),
+        })
+    }
 }
