@@ -219,10 +219,15 @@ impl Cache {
         self.file(connection, &wish, upstream, &path, key).await
     }
 
-    /// The transfer of a package, if one is under way.
+    /// Whether anything is on its way to a place in the store.
+    pub fn is_under_way(&self, key: &str) -> bool {
+        self.fetcher.is_under_way(key)
+    }
+
+    /// The transfer of a package, if it is under way.
     pub fn under_way(&self, upstream: &Upstream, path: &str, key: &str) -> Option<Arc<Transfer>> {
-        let sha256 = || self.suites.look_up(upstream, path).first().map(|e| e.sha256);
-        self.fetcher.under_way(key, sha256)
+        let expected = self.suites.look_up(upstream, path);
+        self.fetcher.under_way(key, expected.first().map(|e| e.sha256))
     }
 
     /// Whether requests are logged.

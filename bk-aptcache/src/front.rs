@@ -163,16 +163,12 @@ fn look(cache: &Cache, target: &str) -> Option<Seen> {
     if !is_immutable(path) {
         return None;
     }
-    match cache.entries.get(key) {
-        Some(entry) => {
-            let sure = entry.is_sure(cache.suites.epoch(), cache.entries.now());
-            (sure && entry.size > 0).then_some(Seen::Held(entry))
-        }
-        // An index is asked for by one of its names, and stored by another.
-        None if by_hash(path).is_none() => {
-            let transfer = cache.under_way(upstream, path, key)?;
-            Some(Seen::Arriving(key.to_owned(), transfer))
-        }
-        None => None,
+    // An index is asked for by one of its names, and stored by another.
+    if cache.is_under_way(key) && by_hash(path).is_none() {
+        let transfer = cache.under_way(upstream, path, key)?;
+        return Some(Seen::Arriving(key.to_owned(), transfer));
     }
+    let entry = cache.entries.get(key)?;
+    let sure = entry.is_sure(cache.suites.epoch(), cache.entries.now());
+    (sure && entry.size > 0).then_some(Seen::Held(entry))
 }

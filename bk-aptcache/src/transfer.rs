@@ -122,8 +122,8 @@ impl Transfer {
     }
 }
 
-/// What tells transfers apart: of two sets a file of one name may be under way.
-type Name = (String, Option<Hash>);
+/// The transfers of one place in the store: of two sets a file of one name may be under way.
+type Transfers = Vec<(Option<Hash>, Arc<Transfer>)>;
 
 /// Fetches files.
 pub struct Fetcher {
@@ -132,7 +132,7 @@ pub struct Fetcher {
     client: Mutex<Arc<Client>>,
     statistics: Arc<Statistics>,
     console: Console,
-    running: Mutex<HashMap<Name, Arc<Transfer>>>,
+    running: Mutex<HashMap<String, Transfers>>,
     poisoned: Mutex<HashMap<String, Instant>>,
     /// Makes room on the disk for so many bytes.
     make_room: Box<dyn Fn(u64) -> bool + Send + Sync>,
@@ -179,30 +179,31 @@ impl Fetcher {
         poisoned.contains_key(key)
     }
 
-    /// The transfer of a file, if one is under way.
-    pub fn under_way(
-        &self,
-        key: &str,
-        sha256: impl FnOnce() -> Option<Hash>,
-    ) -> Option<Arc<Transfer>> {
-        if lock(&self.running).is_empty() {
-            return None;
-        }
-        let name = (key.to_owned(), sha256());
-        lock(&self.running).get(&name).cloned()
+    /// Whether anything is on its way to a place in the store.
+    pub fn is_under_way(&self, key: &str) -> bool {
+        let running = lock(&self.running);
+        !running.is_empty() && running.contains_key(key)
+    }
+
+    /// The transfer of a file, if it is under way.
+    pub fn under_way(&self, key: &str, sha256: Option<Hash>) -> Option<Arc<Transfer>> {
+        let running = lock(&self.running);
+        let (_, transfer) = running.get(key)?.iter().find(|(hash, _)| *hash == sha256)?;
+        Some(transfer.clone())
     }
 
     /// Starts a transfer, or joins the one that is under way; says which.
     pub fn fetch(self: &Arc<Self>, order: Order) -> (Arc<Transfer>, bool) {
-        let name = (order.key.clone(), order.expected.first().map(|e| e.sha256));
+        let sha256 = order.expected.first().map(|e| e.sha256);
         let mut running = lock(&self.running);
-        if let Some(transfer) = running.get(&name) {
+        let there = running.entry(order.key.clone()).or_default();
+        if let Some((_, transfer)) = there.iter().find(|(hash, _)| *hash == sha256) {
             return (transfer.clone(), true);
         }
         let start = Progress { head: None, readable: 0, phase: Phase::Running };
         let (sender, state) = watch::channel(start);
         let transfer = Arc::new(Transfer { state, bytes: Arc::default() });
-        running.insert(name.clone(), transfer.clone());
+        there.push((sha256, transfer.clone()));
         drop(running);
         let (fetcher, bytes) = (self.clone(), transfer.bytes.clone());
         tokio::spawn(async move {
@@ -221,7 +222,7 @@ impl Fetcher {
             };
             let size = work.size;
             // Whoever comes now finds it in the store.
-            lock(&fetcher.running).remove(&name);
+            fetcher.ended(&order.key, sha256);
             sender.send_modify(|progress| {
                 if let Phase::Done(_) = phase {
                     progress.readable = size;
@@ -230,6 +231,15 @@ impl Fetcher {
             });
         });
         (transfer, false)
+    }
+
+    fn ended(&self, key: &str, sha256: Option<Hash>) {
+        let mut running = lock(&self.running);
+        let Some(there) = running.get_mut(key) else { return };
+        there.retain(|(hash, _)| *hash != sha256);
+        if there.is_empty() {
+            running.remove(key);
+        }
     }
 }
 

@@ -168,10 +168,7 @@ async fn send(stream: &TcpStream, plain: &impl Plain, last: bool) -> io::Result<
     let close: &[u8] = if last { b"connection: close\r\n" } else { b"" };
     let head = [plain.head(), close, b"date: ", date.as_bytes(), b"\r\n\r\n"].concat();
     let mut piece = plain.piece(0).await?;
-    let mut sent = match piece.size == plain.size() {
-        true => at_once(stream, &head, piece)?,
-        false => 0,
-    };
+    let mut sent = at_once(stream, &head, piece)?;
     while sent < head.len() {
         // More follows: it goes out with the first bytes of the file (MSG_MORE of send(2)).
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
@@ -203,7 +200,7 @@ async fn send(stream: &TcpStream, plain: &impl Plain, last: bool) -> io::Result<
     Ok(())
 }
 
-/// Sends the head and a small file with one call, if the file is in memory and the socket takes it;
+/// Sends the head and a small piece with one call, if the file is in memory and the socket takes it;
 /// says how much of both was sent.
 fn at_once(stream: &TcpStream, head: &[u8], piece: Piece<'_>) -> io::Result<usize> {
     thread_local! {
