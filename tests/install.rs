@@ -258,10 +258,19 @@ fn a_project_and_a_list_of_requirements_are_installed_and_upgraded() {
     let journey = Journey::new();
     let dir = journey.dir.path();
     common::project(dir, "mine");
+    // And a module in the syntax of a Python that this one is not: only that one would import it.
+    let (backend, last) =
+        (dir.join("mine/backend.py"), "        z.writestr(info + 'RECORD', '')\n");
+    let text = std::fs::read_to_string(&backend).unwrap();
+    assert!(text.contains(last));
+    let newer = "        z.writestr('mine_newer.py', 'type X = = int')\n";
+    bk::file::write(&backend, text.replace(last, &format!("{newer}{last}"))).unwrap();
     bk::file::write(&dir.join("list.txt"), "itsdangerous>=2.2\n").unwrap();
     journey.publish(&["./mine", "-r", "list.txt"]);
     journey.install("python3-mine");
     assert_eq!(journey.machine.run(&["mine"]).unwrap(), "mine runs\n");
+    let compiled = ["find", "/usr/lib/python3/dist-packages/__pycache__", "-name", "mine*"];
+    assert_eq!(journey.machine.run(&compiled).unwrap().lines().count(), 1);
     journey.install("python3-itsdangerous");
     journey.publish(&["./mine", "-p", "2"]);
     journey.machine.run(&["apt-get", "-q", "-y", "upgrade"]).unwrap();

@@ -225,12 +225,12 @@ impl Bundle<'_> {
         Ok(())
     }
 
-    /// As dh_python3(1) compiles private modules.
+    /// As dh_python3(1) compiles private modules, those that compile.
     fn postinst(&self) -> String {
         let name = self.name;
         format!(
             "#!/bin/sh\nset -e\n\nif command -v py3compile >/dev/null 2>&1; then\n\
-             \tpy3compile -p {name} /opt/{name}\nfi\n#DEBHELPER#\nexit 0\n"
+             \tpy3compile -p {name} /opt/{name} 2>/dev/null || true\nfi\n#DEBHELPER#\nexit 0\n"
         )
     }
 
