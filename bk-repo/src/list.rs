@@ -7,13 +7,15 @@ use bk::{Result, Session, Status};
 use bk_deb::debian::control::paragraphs;
 
 use crate::archive::commit::{Commit, Suite};
+use crate::archive::layout::Before;
 use crate::archive::manifest::Key;
 use crate::archive::repository::Repository;
+use crate::archive::retention::folder;
 use crate::archive::translation;
 use crate::command;
 use crate::dependency::{NEEDS, Universe};
 use crate::query::{Item, Query};
-use crate::record::{Named, Package, component};
+use crate::record::{Line, Named, Package, component};
 use crate::state;
 use crate::transfer::Packages;
 
@@ -89,7 +91,20 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let query = args.query.as_deref().map(Query::parse).transpose()?;
     let lines = session.out.format() != bk::record::Format::Json;
     let mut shown = BTreeSet::new();
-    for (name, suite) in chosen(&repository, &head, args.suite.as_deref())? {
+    let suites = chosen(&repository, &head, args.suite.as_deref())?;
+    // The same may be in two components too.
+    let several =
+        suites.len() > 1 || suites.iter().any(|(_, suite)| suite.settings.components.len() > 1);
+    for (name, suite) in suites {
+        if lines && !args.stanzas && !args.with_deps {
+            for key in keys_in(&repository, &name, &suite, query.as_ref())? {
+                // A line says nothing of the suite: one is enough.
+                if !several || shown.insert(key.clone()) {
+                    session.out.record(&Line(&key))?;
+                }
+            }
+            continue;
+        }
         let mut found = find_in(&repository, &name, &suite, query.as_ref())?;
         if args.with_deps {
             found =
@@ -99,7 +114,6 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
             translation::rejoin(&repository, &suite, &mut found)?;
         }
         for (place, stanza) in found {
-            // A line says nothing of the suite: one is enough.
             if lines && !shown.insert(place.key.clone()) {
                 continue;
             }
@@ -155,37 +169,78 @@ pub fn find_in(
 ) -> Result<Packages> {
     let mut found = Packages::new();
     let mut seen = BTreeSet::new();
-    let load = |id: &str| repository.chunk(id);
+    visit(repository, name, suite, query, &mut |path, item| {
+        let component = component(path);
+        if seen.insert((component.to_owned(), item.udeb, item.key.clone())) {
+            let (suite, index, key) = (name.to_owned(), path.to_owned(), item.key.clone());
+            let place = Place { suite, component: component.to_owned(), key, index };
+            found.insert(place, item.stanza.into());
+        }
+    })?;
+    Ok(found)
+}
+
+/// Their keys alone, in the same order.
+fn keys_in(
+    repository: &Repository,
+    name: &str,
+    suite: &Suite,
+    query: Option<&Query>,
+) -> Result<Vec<Key>> {
+    let mut found: Vec<(usize, Key)> = Vec::new();
+    let mut components: Vec<String> = suite.packages().map(|(p, _)| component(p).into()).collect();
+    components.sort_unstable();
+    visit(repository, name, suite, query, &mut |path, item| {
+        let component = components.partition_point(|known| known.as_str() < component(path));
+        found.push((component, item.key.clone()));
+    })?;
+    // Each index has its own in order.
+    found.sort();
+    found.dedup();
+    Ok(found.into_iter().map(|(_, key)| key).collect())
+}
+
+/// Shows what a query means in each index of a suite, with the path of that.
+fn visit(
+    repository: &Repository,
+    name: &str,
+    suite: &Suite,
+    query: Option<&Query>,
+    show: &mut dyn FnMut(&str, &Item<'_>),
+) -> Result<()> {
     for (path, index) in suite.packages() {
         let manifest = repository.manifest(index)?;
-        let component = component(path);
+        let dir = folder(name, path);
+        let published =
+            Before::open(repository.store(), manifest.clone(), index, (name, &dir, path));
+        let load = |id: &str| {
+            // To read it takes a tenth of unpacking it.
+            let known = published.as_ref().and_then(|published| published.believed(id));
+            known.map_or_else(|| repository.chunk(id), Ok)
+        };
         let udeb = path.contains("/debian-installer/");
-        let mut take = |key: Key, stanza: &[u8]| {
-            let item = Item { key: &key, stanza, udeb };
-            if query.is_none_or(|query| query.matches(&item))
-                && seen.insert((component, udeb, key.clone()))
-            {
-                let (suite, index) = (name.to_owned(), path.clone());
-                let place = Place { suite, component: component.to_owned(), key, index };
-                found.insert(place, stanza.into());
+        let mut take = |key: &Key, stanza: &[u8]| {
+            let item = Item { key, stanza, udeb };
+            if query.is_none_or(|query| query.matches(&item)) {
+                show(path, &item);
             }
         };
         match query.and_then(Query::exact_name) {
             Some(exact) => {
                 for (key, stanza) in manifest.named(exact, &load)? {
-                    take(key, &stanza);
+                    take(&key, &stanza);
                 }
             }
             None => {
                 for chunk in &manifest.chunks {
                     for stanza in paragraphs(&load(&chunk.id)?) {
-                        take(Key::of(stanza)?, stanza);
+                        take(&Key::of(stanza)?, stanza);
                     }
                 }
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Packages with all they need among `all`, and the names of what they need that is not there.

@@ -109,3 +109,14 @@ impl Record for Named {
         format!("{package}_{version}_{architecture}").into_bytes().into()
     }
 }
+
+/// That line of a package of which nothing else is asked for.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct Line<'a>(pub &'a Key);
+
+impl Record for Line<'_> {
+    fn line(&self) -> Cow<'_, [u8]> {
+        self.0.to_string().into_bytes().into()
+    }
+}

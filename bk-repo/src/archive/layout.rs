@@ -255,6 +255,14 @@ impl Before {
         Some(buffer)
     }
 
+    /// The text of a chunk, where the files are those that this program left.
+    pub fn believed(&self, id: &str) -> Option<Vec<u8>> {
+        let (place, mut text) = (*self.places.get(id)?, Vec::new());
+        let piece = self.layout.as_ref()?.pieces.get(place..=place)?;
+        self.read(self.plain?, place, piece, &mut text)?;
+        Some(text)
+    }
+
     /// The text of a chunk, where files may have been written by others than who signs: a checksum would
     /// not do.
     pub fn text(&self, id: &str) -> Option<Vec<u8>> {

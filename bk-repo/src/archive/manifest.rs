@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bk::{Context, Error, Result};
-use bk_deb::debian::control::{field, paragraphs};
+use bk_deb::debian::control::{field, fields, paragraphs};
 use bk_deb::debian::version;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -77,17 +77,32 @@ impl Key {
     /// The key of a stanza of `Packages` or, if it has a `Directory`, of `Sources`. One of
     /// `Translation-en` has no version: the hash of its description stands for it.
     pub fn of(stanza: &[u8]) -> Result<Self> {
-        let get = |name| field(stanza, name).map(|v| String::from_utf8_lossy(v).into_owned());
-        if let (Some(name), Some(version), Some(_)) =
-            (get("Package"), get("Description-md5"), get("Description-en"))
-        {
+        const FIELDS: [&str; 6] = [
+            "Package",
+            "Version",
+            "Architecture",
+            "Directory",
+            "Description-md5",
+            "Description-en",
+        ];
+        // In one pass: this is done for every stanza there is. The first of a name counts.
+        let mut found = [None; FIELDS.len()];
+        for (name, value) in fields(stanza) {
+            let known = FIELDS.iter().position(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+            if let Some(place) = known.and_then(|known| found.get_mut(known)) {
+                place.get_or_insert(value);
+            }
+        }
+        let text = |value: Option<&[u8]>| value.map(|v| String::from_utf8_lossy(v).into_owned());
+        let [package, version, architecture, directory, md5, long] = found;
+        if let (Some(name), Some(version), Some(_)) = (text(package), text(md5), long) {
             return Ok(Key { name, version, architecture: "en".into() });
         }
-        let architecture = match get("Directory") {
+        let architecture = match directory {
             Some(_) => Some("source".into()),
-            None => get("Architecture"),
+            None => text(architecture),
         };
-        match (get("Package"), get("Version"), architecture) {
+        match (text(package), text(version), architecture) {
             (Some(name), Some(version), Some(architecture)) => {
                 Ok(Key { name, version, architecture })
             }

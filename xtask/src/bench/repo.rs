@@ -379,6 +379,7 @@ impl Bench {
                     "Dir::State \"{d}\";\nDir::State::status \"{d}/status\";\n\
                      Dir::State::Lists \"{d}/lists\";\nDir::Cache \"{d}/cache\";\n\
                      Dir::Etc::SourceList \"{d}/sources.list\";\nDir::Etc::SourceParts \"/dev/null\";\n\
+                     Dir::Etc::Parts \"/dev/null\";\n\
                      APT::Sandbox::User \"root\";\nAPT::Architecture \"amd64\";\n\
                      APT::Architectures {{ \"amd64\"; }};\nAcquire::Languages \"none\";\n"
                 );
