@@ -34,9 +34,10 @@ pub struct Selection {
 pub struct Distro {
     /// Its code name.
     pub suite: String,
-    /// One line a package, `name TAB version TAB provides TAB depends TAB source TAB asked`, sorted by
-    /// name: of the dependencies only those of Python's packages on others of Python's, the source
-    /// where it is called otherwise, and `y` where packages of other sources depend on it.
+    /// One line a package, `name TAB version TAB provides TAB depends TAB source TAB asked TAB libraries`,
+    /// sorted by name: of the dependencies only those of Python's packages on others of Python's, the
+    /// source where it is called otherwise, `y` where packages of other sources depend on it, and the
+    /// libraries that one without code for a machine depends on, if it needs Python.
     packages: String,
     /// Normalised Python name → binary package, as the suite's dh-python knows them.
     names: HashMap<String, String>,
@@ -204,6 +205,16 @@ impl Distro {
             }
         }
         all
+    }
+
+    /// The libraries that the modules of a distribution load by their names, which nothing in them tells:
+    /// what the suite's package of it depends on, if that is pure Python. `package` is what it is called if
+    /// nothing else is known.
+    pub fn loads(&self, python: &PackageName, package: &str) -> Vec<&str> {
+        let line = self.line(self.named(python).unwrap_or(package));
+        let libraries = line.and_then(|line| line.split('\t').nth(6));
+        let libraries = libraries.unwrap_or_default().split(", ");
+        libraries.filter(|relation| !relation.is_empty()).collect()
     }
 
     fn relations(&self, package: &str) -> impl Iterator<Item = &str> {

@@ -526,6 +526,11 @@ impl Request {
             let mut instruction =
                 Instruction::new(node, &resolved.graph, &suite, revision, options.clone());
             instruction.siblings = siblings.remove(&there(node)).unwrap_or_default();
+            if instruction.file.ends_with("_all.deb") {
+                let libraries = resolved.distro.loads(&node.name, &there(node));
+                let libraries = libraries.into_iter().map(str::to_owned);
+                instruction.spec.recommends.extend(libraries);
+            }
             if resolved.roots.contains(&node.name) {
                 of_roots.apply(&mut instruction.spec)?;
             }

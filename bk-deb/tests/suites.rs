@@ -225,3 +225,17 @@ fn who_asks_for_an_older_version_is_told_what_apt_will_do() {
         assert_eq!(said(&["numpy"]), "", "{version}");
     }
 }
+
+#[test]
+fn libraries_that_modules_load_are_recommended_as_the_distribution_knows_them() {
+    let house = House::new();
+    house.add(Wheel::new("magic", "1.0", "py3-none-any").file("magic.py", ""), &[]);
+    let paths = house.built(&["--all", "magic"]);
+    let recommends = common::field(&house.path(&paths[0]), "Recommends");
+    assert_eq!(recommends, "libmagic1 (>= 1:5.39)");
+    // What has code for a machine may have the library with it.
+    let tag = "cp311-cp311-manylinux_2_17_x86_64";
+    house.add(Wheel::new("magic", "2.0", tag).file("magic.py", ""), &[]);
+    let paths = house.built(&["--all", "magic"]);
+    assert_eq!(common::field(&house.path(&paths[0]), "Recommends"), "");
+}

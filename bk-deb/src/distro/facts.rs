@@ -17,7 +17,7 @@ use crate::debian::version::compare;
 use crate::fetch::Fetch;
 
 /// The first line of a file of facts: another layout gets another number.
-const FORMAT: &str = "bk-deb facts 4";
+const FORMAT: &str = "bk-deb facts 5";
 /// The facts of all of Debian 12 are 3 MB.
 const FACTS_LIMIT: u64 = 64 << 20;
 /// Debian 12's InRelease has 150 kB.
@@ -43,6 +43,8 @@ struct Entry {
     depends: String,
     /// The source package it is built of.
     source: String,
+    /// Of one that needs Python and has no code for a machine: its relations to libraries.
+    libraries: String,
 }
 
 /// What is being drawn from indexes.
@@ -269,6 +271,12 @@ impl Draft {
             true => python_depends(&get("Depends")),
             false => String::new(),
         };
+        // What is compiled depends on what it is linked to, which a wheel may have with it.
+        let depends = get("Depends");
+        entry.libraries = match get("Architecture") == "all" && depends.contains("python3") {
+            true => libraries(&depends),
+            false => String::new(),
+        };
         let source = get("Source");
         let source = source.split_ascii_whitespace().next().unwrap_or(&package);
         source.clone_into(&mut entry.source);
@@ -327,12 +335,14 @@ impl Draft {
         let packages = self
             .packages
             .iter()
-            .map(|(name, Entry { version, provides, depends, source })| {
+            .map(|(name, Entry { version, provides, depends, source, libraries })| {
                 let asked = self.asked.get(name).is_some_and(|by| by != source);
                 let asked = if asked { "y" } else { "" };
                 // Most are called like their source.
                 let source = if source == name { "" } else { source };
-                format!("{name}\t{version}\t{provides}\t{depends}\t{source}\t{asked}\n")
+                format!(
+                    "{name}\t{version}\t{provides}\t{depends}\t{source}\t{asked}\t{libraries}\n"
+                )
             })
             .collect();
         let facts = Facts { packages, names: names(&table.clone().unwrap_or_default()) };
@@ -354,6 +364,15 @@ impl Draft {
 fn python_depends(depends: &str) -> String {
     let python = |relation: &&str| relation.starts_with("python3-");
     let all: Vec<&str> = depends.split(',').map(str::trim).filter(python).collect();
+    all.join(", ").replace(['\n', '\t'], " ")
+}
+
+/// The relations of a `Depends` to libraries, but for those of pages.
+fn libraries(depends: &str) -> String {
+    let library = |relation: &&str| {
+        relation.starts_with("lib") && !relation.starts_with("libjs-") && !relation.contains('|')
+    };
+    let all: Vec<&str> = depends.split(',').map(str::trim).filter(library).collect();
     all.join(", ").replace(['\n', '\t'], " ")
 }
 
@@ -400,16 +419,32 @@ mod tests {
         write(
             "Package: b\nVersion: 1\n\nPackage: a\nVersion: 2\nProvides: c,\n d\n\nPackage: b\nVersion: 3\n",
         );
-        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\nb\t3\t\t\t\t\n");
-        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\nb\t3\t\t\t\t\n");
+        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\t\nb\t3\t\t\t\t\t\n");
+        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\t\nb\t3\t\t\t\t\t\n");
         write(
             "Package: python3-a\nVersion: 1\n\
              Depends: libc6 (>= 2), python3-b (<< 3) | x, python3-c, python3-d (>= 1)\n",
         );
         assert_eq!(
             draw().packages,
-            "python3-a\t1\t\tpython3-b (<< 3) | x, python3-c, python3-d (>= 1)\t\t\n"
+            "python3-a\t1\t\tpython3-b (<< 3) | x, python3-c, python3-d (>= 1)\t\t\t\n"
         );
+    }
+
+    #[test]
+    fn libraries_are_kept_of_pure_packages() {
+        let depends =
+            "libc6 (>= 2), libpango-1.0-0 (>= 1.44), libjs-x, liba | libb, python3-b, git";
+        let paragraph = |arch: &str| {
+            let mut draft = Draft::default();
+            let text = format!(
+                "Package: python3-a\nVersion: 1\nArchitecture: {arch}\nDepends: {depends}\n"
+            );
+            draft.add(text.as_bytes());
+            draft.packages.remove("python3-a").map(|entry| entry.libraries)
+        };
+        assert_eq!(paragraph("all").as_deref(), Some("libc6 (>= 2), libpango-1.0-0 (>= 1.44)"));
+        assert_eq!(paragraph("amd64").as_deref(), Some(""));
     }
 
     #[test]
@@ -423,7 +458,7 @@ mod tests {
         let facts = draft.finish(None, Path::new("/nowhere"), "")?;
         assert_eq!(
             facts.packages,
-            "a\t1-1+b1\t\t\ts\t\na-data\t1\t\t\ts\ty\na-lib\t1\t\t\ts\t\nb\t1\t\t\t\ty\n"
+            "a\t1-1+b1\t\t\ts\t\t\na-data\t1\t\t\ts\ty\t\na-lib\t1\t\t\ts\t\t\nb\t1\t\t\t\ty\t\n"
         );
         Ok(())
     }

@@ -159,6 +159,8 @@ pub fn read(dir: &tempfile::TempDir, path: &str) -> String {
 pub fn archive(dir: &Path) {
     let packages = "Package: dpkg\nVersion: 1.21.22\n\nPackage: libc6\nVersion: 2.36-9\n\n\
                     Package: python3\nVersion: 3.11.2-1+b1\n\n\
+                    Package: python3-magic\nVersion: 2:0.4.26-3\nArchitecture: all\n\
+                    Depends: libmagic1 (>= 1:5.39), libjs-x, python3:any\n\n\
                     Package: python3-numpy\nVersion: 1:1.24.2-1\n";
     let suite = dir.join("dists/test");
     let index = suite.join("main/binary-amd64/Packages");
