@@ -97,20 +97,24 @@ impl Session {
     }
 }
 
-/// Makes the `main` of a tool: `bk::main!(bk_deb::cli::Cli);`
+/// Makes the `main` of a tool: `bk::main!(bk_deb::cli::Cli);`, or of one of its commands that has a
+/// program of its own: `bk::main!(bk_vm::cli::Cli, "create");`
 #[macro_export]
 macro_rules! main {
-    ($tool:ty) => {
+    ($tool:ty $(, $command:literal)?) => {
         fn main() -> std::process::ExitCode {
-            $crate::run::<$tool>()
+            $crate::run::<$tool>(&[$($command)?])
         }
     };
 }
 
 /// Parses, configures and runs a tool, and tells what came of it as the stream contract says.
-pub fn run<T: Tool>() -> ExitCode {
+/// `command` stands before the arguments.
+pub fn run<T: Tool>(command: &[&str]) -> ExitCode {
     die_of_sigpipe();
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let first = arguments.len().min(1);
+    arguments.splice(first..first, command.iter().map(OsString::from));
     let name = T::command().get_name().to_owned();
     let plain = Console::new(&name, Level::Normal, color("auto"));
     match start::<T>(&name, &arguments, &plain) {
