@@ -1,5 +1,7 @@
 //! Fetching over http, https and file, with a cache that is asked before the network is.
 
+mod proxy;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -66,6 +68,15 @@ enum Answer {
     Body { reader: Box<dyn Read>, range: Option<(u64, u64)>, about: Response },
 }
 
+/// What a server says, whatever that means.
+struct Got {
+    status: u16,
+    headers: Vec<(String, String)>,
+    /// The address after redirects.
+    url: String,
+    body: Box<dyn Read>,
+}
+
 /// How many connections to a server are kept: as many as the index client has threads.
 const CONNECTIONS: usize = 16;
 
@@ -74,12 +85,19 @@ pub struct Fetch {
     agent: OnceLock<ureq::Agent>,
     console: Console,
     offline: bool,
+    proxy: Option<String>,
 }
 
 impl Fetch {
     /// `offline` refuses everything but `file:`.
     pub fn new(console: &Console, offline: bool) -> Self {
-        Fetch { agent: OnceLock::new(), console: console.clone(), offline }
+        Fetch { agent: OnceLock::new(), console: console.clone(), offline, proxy: None }
+    }
+
+    /// Asks a proxy, `HOST:PORT`, for everything but `file:`: an apt cache, which takes whole
+    /// addresses.
+    pub fn through(self, proxy: &str) -> Self {
+        Fetch { proxy: Some(proxy.to_owned()), ..self }
     }
 
     fn agent(&self) -> &ureq::Agent {
@@ -210,6 +228,43 @@ impl Fetch {
             return Err(Error::new("the network is not to be used (--offline or --no-index)"));
         }
         self.console.debug(&format!("GET {} {}", shown(url), ask.range.unwrap_or_default()));
+        let got = match &self.proxy {
+            Some(proxy) => proxy::get(proxy, url, ask),
+            None => self.ask(url, ask),
+        };
+        let got = got.status(Status::Temporary)?;
+        let header = |name: &str| {
+            let named = got.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+            named.map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        let mut range = None;
+        match got.status {
+            206 if ask.range.is_some() => range = content_range(&header("content-range")),
+            304 if ask.etag.is_some() => return Ok(Answer::Unchanged),
+            416 if ask.range.is_some() => return Ok(Answer::Missing),
+            200 => {}
+            404 | 410 => return Ok(Answer::Missing),
+            // Busy, or broken for now: RFC 9110 15.6, RFC 6585 4.
+            status @ (429 | 500..=599) => {
+                return Err(
+                    Error::new(format!("the server answers {status}")).status(Status::Temporary)
+                );
+            }
+            status @ (401 | 403) if self.proxy.is_none() => {
+                return Err(Error::new(format!("the server answers {status}"))
+                    .hint("give the credentials in the address: https://USER:PASSWORD@HOST/"));
+            }
+            status => return Err(Error::new(format!("the server answers {status}"))),
+        }
+        about.content_type = header("content-type");
+        about.etag = header("etag");
+        about.max_age = max_age(&header("cache-control"));
+        about.url = got.url;
+        Ok(Answer::Body { reader: got.body, range, about })
+    }
+
+    fn ask(&self, url: &str, ask: Ask<'_>) -> Result<Got> {
+        use ureq::ResponseExt;
         let (bare, credentials) = split_credentials(url);
         let mut request = self.agent().get(&bare).header("accept", ask.accept.unwrap_or("*/*"));
         if let Some(credentials) = credentials {
@@ -225,37 +280,16 @@ impl Fetch {
         if let Some(etag) = ask.etag {
             request = request.header("if-none-match", etag);
         }
-        let response = request.call().status(Status::Temporary)?;
-        let header = |name: &str| {
-            let value = response.headers().get(name).and_then(|v| v.to_str().ok());
-            value.unwrap_or_default().to_owned()
+        let response = request.call()?;
+        let pair = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
+            Some((name.to_string(), value.to_str().ok()?.to_owned()))
         };
-        let mut range = None;
-        match response.status().as_u16() {
-            206 if ask.range.is_some() => range = content_range(&header("content-range")),
-            304 if ask.etag.is_some() => return Ok(Answer::Unchanged),
-            416 if ask.range.is_some() => return Ok(Answer::Missing),
-            200 => {}
-            404 | 410 => return Ok(Answer::Missing),
-            // Busy, or broken for now: RFC 9110 15.6, RFC 6585 4.
-            status @ (429 | 500..=599) => {
-                return Err(
-                    Error::new(format!("the server answers {status}")).status(Status::Temporary)
-                );
-            }
-            status @ (401 | 403) => {
-                return Err(Error::new(format!("the server answers {status}"))
-                    .hint("give the credentials in the address: https://USER:PASSWORD@HOST/"));
-            }
-            status => return Err(Error::new(format!("the server answers {status}"))),
-        }
-        use ureq::ResponseExt;
-        about.url = response.get_uri().to_string();
-        about.content_type = header("content-type");
-        about.etag = header("etag");
-        about.max_age = max_age(&header("cache-control"));
-        let reader = Box::new(response.into_body().into_reader());
-        Ok(Answer::Body { reader, range, about })
+        Ok(Got {
+            status: response.status().as_u16(),
+            headers: response.headers().iter().filter_map(pair).collect(),
+            url: response.get_uri().to_string(),
+            body: Box::new(response.into_body().into_reader()),
+        })
     }
 }
 

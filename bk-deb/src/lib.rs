@@ -25,7 +25,7 @@ pub mod distro;
 pub mod elf;
 #[cfg(feature = "build")]
 mod extract;
-#[cfg(feature = "build")]
+#[cfg(feature = "fetch")]
 pub mod fetch;
 #[cfg(feature = "build")]
 pub mod foreign;
@@ -51,6 +51,8 @@ pub mod policy;
 pub mod python;
 #[cfg(feature = "build")]
 mod record;
+#[cfg(feature = "fetch")]
+pub mod release;
 #[cfg(feature = "build")]
 pub mod request;
 #[cfg(feature = "build")]

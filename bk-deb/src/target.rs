@@ -4,6 +4,7 @@ use bk::{Error, Result, Status};
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
 
 use crate::debian::compression::Compression;
+pub use crate::debian::own_arch;
 use crate::distro::Distro;
 use crate::python::tags::{Binding, Tag, machine};
 
@@ -155,18 +156,6 @@ fn parse(text: &str) -> Result<(u32, u32)> {
             .hint("write it as 3.13")
             .status(Status::Usage)
     })
-}
-
-/// The Debian architecture of this machine.
-pub fn own_arch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "i386",
-        "arm" => "armhf",
-        "powerpc64" => "ppc64el",
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,14 @@ pub struct Source {
     pub signed_by: Option<PathBuf>,
 }
 
+/// This system's suite: the code name in /etc/os-release (os-release(5)).
+pub fn own_suite() -> Option<String> {
+    let text = fs::read_to_string("/etc/os-release").ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    let value = value.trim().trim_matches('"');
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
 /// The sources of binary packages in `sources.list` and `sources.list.d` of the folder `apt`
 /// (`/etc/apt`), in the order apt reads them. What cannot be read is passed over, as are sources
 /// that are disabled.

@@ -12,6 +12,7 @@ use bk::{Console, Context, Error, Result, display, file};
 use super::{Selection, facts, sources};
 use crate::fetch::Fetch;
 use crate::made;
+use crate::release::{self, Trust};
 
 /// The first line of what is kept: another layout gets another number.
 const FORMAT: &str = "bk-deb contents 1";
@@ -190,8 +191,8 @@ fn fetched(
     console: &Console,
 ) -> Result<Vec<PathBuf>> {
     let base = format!("{mirror}/dists/{suite}");
-    let release = facts::release(&base, cache, fetch, console)?;
-    let sums: HashMap<String, String> = facts::sums(&release)?;
+    let release = release::fetch(&base, &Trust::system(), cache, fetch, console)?;
+    let sums: HashMap<String, String> = release::sums(&release)?;
     let mut lists = Vec::new();
     // Debian's main has one for each architecture, Ubuntu's suites one for all components.
     for folder in ["main/", ""] {

@@ -7,21 +7,22 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bk::{Cmd, Console, Context, Error, Result, display, file};
+use bk::{Console, Context, Error, Result, display, file};
 use sha2::{Digest, Sha256};
 
 use crate::debian::compression;
-use crate::debian::control::{Paragraph, field};
+use crate::debian::control::field;
 use crate::debian::deb::Deb;
 use crate::debian::version::compare;
 use crate::fetch::Fetch;
+use crate::release::{self, Trust};
 
 /// The first line of a file of facts: another layout gets another number.
 const FORMAT: &str = "bk-deb facts 5";
 /// The facts of all of Debian 12 are 3 MB.
 const FACTS_LIMIT: u64 = 64 << 20;
-/// Debian 12's InRelease has 150 kB.
-const RELEASE_LIMIT: u64 = 16 << 20;
+/// dh-python's table has some 100 kB.
+const TABLE_LIMIT: u64 = 16 << 20;
 /// How long a fetched suite is believed before it is asked for again. Debian's own changes four
 /// times a day, a stable one four times a year.
 pub(super) const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
@@ -83,7 +84,7 @@ pub(super) fn from_lists(
         draft.read(decode(&display(list), file).context(failed)?).context(failed)?;
     }
     let own = Path::new("/").join(TABLE);
-    let table = match file::read(&own, RELEASE_LIMIT) {
+    let table = match file::read(&own, TABLE_LIMIT) {
         Ok(table) => Some(table),
         Err(_) => {
             let mirror = super::sources::mirror(suite);
@@ -125,28 +126,6 @@ pub(super) fn from_mirror(
     draft.finish(table, &kept, mirror)
 }
 
-/// A suite's InRelease, its signature checked.
-pub(super) fn release(
-    base: &str,
-    cache: &Path,
-    fetch: &Fetch,
-    console: &Console,
-) -> Result<Paragraph> {
-    let signed = fetch.get(&format!("{base}/InRelease"), RELEASE_LIMIT)?.body;
-    verify(&signed, cache, console)?;
-    Paragraph::parse(cleartext(&signed)).context(|| "bad InRelease".into())
-}
-
-/// The SHA-256 of the files it lists, by name.
-pub(super) fn sums(release: &Paragraph) -> Result<HashMap<String, String>> {
-    let line = |line: &str| {
-        let mut words = line.split_ascii_whitespace();
-        let (sum, _, name) = (words.next()?, words.next()?, words.next()?);
-        Some((name.to_owned(), sum.to_owned()))
-    };
-    Ok(release.require("SHA256")?.lines().filter_map(line).collect())
-}
-
 fn draft_of(
     base: &str,
     arch: &str,
@@ -154,8 +133,8 @@ fn draft_of(
     fetch: &Fetch,
     console: &Console,
 ) -> Result<Draft> {
-    let release = release(base, cache, fetch, console)?;
-    let sums = sums(&release)?;
+    let release = release::fetch(base, &Trust::system(), cache, fetch, console)?;
+    let sums = release::sums(&release)?;
     let components = release.get("Components").unwrap_or("main");
     let mut draft = Draft::default();
     // What a system has without its admin's doing: Debian's main, Ubuntu's main and universe.
@@ -181,54 +160,6 @@ fn draft_of(
         draft.read(decode(&name, file).context(failed)?).context(failed)?;
     }
     Ok(draft)
-}
-
-/// The signed text of a message in the cleartext framework (RFC 9580 7).
-fn cleartext(signed: &[u8]) -> &[u8] {
-    let find = |text: &[u8], what: &[u8]| memchr::memmem::find(text, what);
-    if !signed.starts_with(b"-----BEGIN PGP SIGNED MESSAGE-----") {
-        return signed;
-    }
-    let start = find(signed, b"\n\n").map_or(0, |at| at + 2);
-    let end = find(signed, b"\n-----BEGIN PGP SIGNATURE-----").unwrap_or(signed.len());
-    &signed[start.min(end)..end]
-}
-
-/// Checks the signature with gpgv and this system's keyrings, as apt would. A key that is not
-/// known here is a warning: these facts say what exists, nothing of them is run.
-fn verify(signed: &[u8], cache: &Path, console: &Console) -> Result<()> {
-    let keyrings = ["/usr/share/keyrings", "/etc/apt/keyrings", "/etc/apt/trusted.gpg.d"];
-    let is_keyring = |path: &PathBuf| path.extension().is_some_and(|e| e == "gpg");
-    let mut rings: Vec<PathBuf> = keyrings
-        .iter()
-        .filter_map(|dir| std::fs::read_dir(dir).ok())
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(is_keyring)
-        .collect();
-    rings.sort();
-    file::create_dir(cache)?;
-    let dir = file::TempDir::new_in(cache)?;
-    let path = dir.path().join("InRelease");
-    file::write(&path, signed)?;
-    let mut gpgv = Cmd::new("gpgv", console).args(["--status-fd", "1"]);
-    for ring in rings {
-        gpgv = gpgv.arg("--keyring").arg(ring);
-    }
-    let status = match gpgv.arg(&path).output_unchecked() {
-        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
-        Err(_) => String::new(),
-    };
-    let says =
-        |what: &str| status.lines().any(|line| line.starts_with(&format!("[GNUPG:] {what}")));
-    if says("BADSIG") {
-        return Err(Error::new("the signature of InRelease is bad")
-            .hint("the archive was changed on its way: use another --mirror"));
-    }
-    if !says("VALIDSIG") {
-        console.info("the archive's signature was not checked: its key is not on this system");
-    }
-    Ok(())
 }
 
 pub(super) fn decode<'a>(
@@ -314,7 +245,7 @@ impl Draft {
             Deb::open(&path)?.data(|entry| {
                 if entry.path_bytes().strip_prefix(b"./") == Some(TABLE.as_bytes()) {
                     let mut bytes = Vec::new();
-                    entry.take(RELEASE_LIMIT).read_to_end(&mut bytes)?;
+                    entry.take(TABLE_LIMIT).read_to_end(&mut bytes)?;
                     table = Some(bytes);
                 }
                 Ok(())
@@ -470,12 +401,5 @@ mod tests {
         assert_eq!(names["pyyaml"], "python3-yaml");
         assert_eq!(names["zope-interface"], "python3-zope.interface");
         assert_eq!(names.len(), 2);
-    }
-
-    #[test]
-    fn the_signed_text_is_found() {
-        let signed = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nA: b\nC: d\n\
-                       -----BEGIN PGP SIGNATURE-----\nx\n-----END PGP SIGNATURE-----\n";
-        assert_eq!(cleartext(signed), b"A: b\nC: d");
     }
 }

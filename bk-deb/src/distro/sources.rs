@@ -4,16 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::debian::sources;
+pub(super) use crate::debian::sources::own_suite;
 
 const LISTS: &str = "/var/lib/apt/lists";
-
-/// The code name in /etc/os-release (os-release(5)).
-pub(super) fn own_suite() -> Option<String> {
-    let text = fs::read_to_string("/etc/os-release").ok()?;
-    let value = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
-    let value = value.trim().trim_matches('"');
-    (!value.is_empty()).then(|| value.to_owned())
-}
 
 /// The package indexes of a suite, its updates and its security updates that apt has fetched,
 /// sorted.
