@@ -1,0 +1,3 @@
+//! `bk-vm create` by the name it had in 2011.
+
+bk::main!(bk_vm::cli::Cli, "create");

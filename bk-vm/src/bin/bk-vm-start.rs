@@ -1,0 +1,3 @@
+//! `bk-vm start` by the name it had in 2011.
+
+bk::main!(bk_vm::cli::Cli, "start");

@@ -1,0 +1,79 @@
+//! The command line of bk-vm.
+
+use bk::{Common, Needs, Result, Session, Status, Tool};
+use clap::{Parser, Subcommand};
+
+use crate::copy::Copy;
+use crate::create::Create;
+use crate::exec::Exec;
+use crate::inside::Inside;
+use crate::kvm_ok::KvmOk;
+use crate::list::List;
+use crate::log::Log;
+use crate::remove::Remove;
+use crate::ssh::Ssh;
+use crate::start::Start;
+use crate::stop::Stop;
+
+/// Virtual machines to test packages in
+#[derive(Parser)]
+#[command(name = "bk-vm", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Create(Create),
+    Start(Start),
+    Ssh(Ssh),
+    Exec(Exec),
+    Copy(Copy),
+    Stop(Stop),
+    List(List),
+    Log(Log),
+    Remove(Remove),
+    KvmOk(KvmOk),
+    #[command(hide = true)]
+    Inside(Inside),
+}
+
+impl Tool for Cli {
+    const NEEDS: &'static [Needs] = &[
+        Needs { program: "mke2fs", package: "e2fsprogs", what_for: "to write disks" },
+        Needs { program: "qemu-img", package: "qemu-utils", what_for: "to write disks" },
+        Needs { program: "ssh-keygen", package: "openssh-client", what_for: "to make keys" },
+        Needs {
+            program: "qemu-system-x86_64",
+            package: "qemu-system-x86",
+            what_for: "to run machines",
+        },
+        Needs { program: "ssh", package: "openssh-client", what_for: "to log in to machines" },
+        Needs { program: "nft", package: "nftables", what_for: "to connect machines" },
+        Needs { program: "ip", package: "iproute2", what_for: "to connect machines" },
+        Needs { program: "gpgv", package: "gpgv", what_for: "to check archives' signatures" },
+    ];
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(self, session: &mut Session) -> Result<Status> {
+        match self.command {
+            Command::Create(command) => command.run(session),
+            Command::Start(command) => command.run(session),
+            Command::Ssh(command) => command.run(session),
+            Command::Exec(command) => command.run(session),
+            Command::Copy(command) => command.run(session),
+            Command::Stop(command) => command.run(session),
+            Command::List(command) => command.run(session),
+            Command::Log(command) => command.run(session),
+            Command::Remove(command) => command.run(session),
+            Command::KvmOk(command) => command.run(session),
+            Command::Inside(command) => command.run(session),
+        }
+    }
+}

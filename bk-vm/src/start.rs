@@ -1,0 +1,445 @@
+//! `bk-vm start`
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bk::record::Record;
+use bk::{Cleanup, Console, Context, Error, Result, Session, Status, display, file};
+use clap::Args;
+use rustix::process::{Pid, Signal};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::kvm;
+use crate::machine::Machine;
+use crate::net::{self, Tap};
+use crate::qemu::{self, Accel, Net};
+use crate::qmp::Monitor;
+use crate::ready;
+use crate::running::{self, Running};
+
+/// How long a machine may take until its ssh answers: a boot takes 2 s on a processor, some 15 s
+/// emulated, and minutes where many are emulated at once.
+const READY: Duration = Duration::from_secs(600);
+
+/// How long it may take to shut down when its keeper is ended: systemd gives a service 90 s.
+const SHUTDOWN: Duration = Duration::from_secs(90);
+
+/// Boot a machine, and keep it in the foreground
+///
+/// It gets the tap device TAP and a way out through the interface IFACE, by NAT. When its ssh answers, its
+/// address is printed: `ssh ubuntu@192.168.100.10`. When it shuts down, or this is ended, device and NAT are
+/// taken down again.
+#[derive(Args)]
+#[command(
+    override_usage = "bk-vm start [OPTIONS] IFACE TAP MEMORY CPUS DISK [-- QEMU_ARGUMENT…]\n       \
+                      bk-vm start [OPTIONS] --user-net MEMORY CPUS DISK [-- QEMU_ARGUMENT…]",
+    after_long_help = "\
+Examples:
+  bk-vm-start eth1 qtap0 512M 1 vms/buildkit10/disk.raw
+      Then, from another terminal: ssh ubuntu@192.168.100.10
+  bk-vm start --detach --user-net 1G 2 10
+      Without root, and back when ssh answers: bk-vm ssh 10
+  bk-vm start eth1 qtap0 512M 1 10 -- -drive file=data.raw,format=raw,if=virtio
+      With another disk.
+
+Exit status:
+  0   the machine has shut down; with --detach: its ssh answers
+  1   it could not be started, or its ssh did not answer
+  2   the command line or the configuration is wrong
+"
+)]
+pub struct Start {
+    /// The host's interface to the world, the tap device, memory as 512M, processors, and the disk or
+    /// machine
+    #[arg(required = true, num_args = 3..=5, value_name = "ARGUMENT")]
+    words: Vec<OsString>,
+    /// qemu's own network, which needs no root: only ssh leads in, by a port of this system's loopback
+    #[arg(long)]
+    user_net: bool,
+    /// Come back when ssh answers, and leave the machine running
+    #[arg(short, long)]
+    detach: bool,
+    /// How it is run
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    accel: Accel,
+    /// Seconds until its ssh must answer
+    #[arg(long, value_name = "SECONDS", default_value_t = READY.as_secs())]
+    timeout: u64,
+    /// Print what would be run, and run nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// What `--detach` leaves behind
+    #[arg(long, hide = true)]
+    attached: bool,
+    /// Arguments for qemu
+    #[arg(last = true, value_name = "QEMU_ARGUMENT")]
+    more: Vec<OsString>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "running")]
+struct Started {
+    name: String,
+    /// Where its ssh is.
+    host: String,
+    port: u16,
+    accel: String,
+}
+
+impl Record for Started {
+    fn line(&self) -> Cow<'_, [u8]> {
+        match self.port {
+            22 => self.host.clone().into_bytes().into(),
+            port => format!("{}:{port}", self.host).into_bytes().into(),
+        }
+    }
+}
+
+/// What the words of the command line say.
+struct Asked {
+    net: Option<(String, String)>,
+    memory: u64,
+    cpus: u32,
+    disk: PathBuf,
+    machine: Machine,
+}
+
+impl Start {
+    /// Runs the command.
+    pub fn run(self, session: &mut Session) -> Result<Status> {
+        let asked = self.asked(session)?;
+        if self.detach && !self.attached && !self.dry_run {
+            return detach(&asked.machine, session);
+        }
+        let console = session.console.clone();
+        let lock = running::keep(&asked.machine, &session.dirs)?;
+        let (accel, why) = self.accelerate(&asked.machine)?;
+        if let Some(why) = why {
+            console.note(&format!("emulated, for {why}"));
+        }
+        let net = match asked.net.clone() {
+            Some((iface, tap)) => {
+                Net::Tap(Tap { tap, iface, address: asked.machine.about.address })
+            }
+            None => Net::User(free_port()?),
+        };
+        let folder = running::folder(&session.dirs);
+        let monitor = folder.join(format!("{}.qmp", asked.machine.name()));
+        let command = qemu::Start {
+            machine: &asked.machine,
+            disk: &asked.disk,
+            memory: asked.memory,
+            cpus: asked.cpus,
+            kvm: accel == Accel::Kvm,
+            net: &net,
+            monitor: &monitor,
+            more: &self.more,
+        }
+        .command()?;
+        if self.dry_run {
+            let words: Vec<String> = command.iter().map(display).collect();
+            session.out.raw(words.join(" ") + "\n")?;
+            return Ok(Status::Done);
+        }
+        let accel = if accel == Accel::Kvm { "kvm" } else { "tcg" };
+        let keeper = Keeper::start(&asked.machine, &net, accel, &command, &folder, &console)?;
+        let limit = Duration::from_secs(self.timeout);
+        keeper.wait_ready(limit)?;
+        let ssh = keeper.running.ssh;
+        session.out.record(&Started {
+            name: asked.machine.name(),
+            host: ssh.ip().to_string(),
+            port: ssh.port(),
+            accel: accel.to_owned(),
+        })?;
+        session.out.flush()?;
+        keeper.wait()?;
+        drop(lock);
+        Ok(Status::Done)
+    }
+
+    fn asked(&self, session: &Session) -> Result<Asked> {
+        let usage = |what: String| Error::new(what).status(Status::Usage);
+        let words: Vec<&str> = self
+            .words
+            .iter()
+            .map(|word| {
+                word.to_str().ok_or_else(|| usage(format!("'{}' is not UTF-8", display(word))))
+            })
+            .collect::<Result<_>>()?;
+        let (net, rest) = match (&words[..], self.user_net) {
+            ([iface, tap, rest @ ..], false) => {
+                (Some((net::device(iface)?, net::device(tap)?)), rest)
+            }
+            (rest, _) => (None, rest),
+        };
+        let [memory, cpus, disk] = *rest else {
+            return Err(usage("there are too many words, or too few".into()).hint(
+                "bk-vm start IFACE TAP MEMORY CPUS DISK, or bk-vm start --user-net MEMORY CPUS DISK",
+            ));
+        };
+        let memory = qemu::memory(memory)?;
+        // qemu's q35 board takes 255.
+        let cpus =
+            cpus.parse().ok().filter(|n| (1..=255).contains(n)).ok_or_else(|| {
+                usage(format!("'{}' is no number of processors", bk::sanitize(cpus)))
+            })?;
+        let machine = Machine::find(disk, &session.dirs)?;
+        let path = Path::new(disk);
+        let path = if path.is_file() { path.to_owned() } else { machine.disk() };
+        Ok(Asked { net, memory, cpus, disk: path, machine })
+    }
+
+    /// How it is run, and why it is not by the processor.
+    fn accelerate(&self, machine: &Machine) -> Result<(Accel, Option<String>)> {
+        let own = bk_deb::debian::own_arch();
+        let verdict = || match machine.about.arch == own || machine.about.arch == "i386" {
+            true => kvm::probe(),
+            false => kvm::Verdict {
+                good: false,
+                reason: format!("this system's processor runs no '{}'", machine.about.arch),
+                speed: None,
+            },
+        };
+        match self.accel {
+            Accel::Tcg => Ok((Accel::Tcg, None)),
+            wanted => match (verdict(), wanted) {
+                (verdict, _) if verdict.good => Ok((Accel::Kvm, None)),
+                (verdict, Accel::Kvm) => Err(Error::new(verdict.reason)
+                    .context("KVM is of no use here")
+                    .hint("leave --accel out: the machine is emulated then")),
+                (verdict, _) => Ok((Accel::Tcg, Some(verdict.reason))),
+            },
+        }
+    }
+}
+
+/// A port of loopback that nobody listens on.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context(|| "no port is free".into())?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Starts this program again, in the background, and waits for what it says.
+fn detach(machine: &Machine, session: &mut Session) -> Result<Status> {
+    let failed = || format!("cannot start '{}' in the background", machine.name());
+    let own = std::env::current_exe().context(failed)?.with_file_name("bk-vm");
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // Called as bk-vm-start, the command's name is not among them.
+    if std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("bk-vm-start")) {
+        words.insert(0, "start".into());
+    }
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    words.insert(end, "--attached".into());
+    let said = machine.path("start.log");
+    let mut command = Command::new(own);
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(File::create(&said).context(failed)?);
+    // A terminal's signals are for what runs in its foreground.
+    let mut child = command.process_group(0).spawn().context(failed)?;
+    let mut line = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        let end = if session.null { 0 } else { b'\n' };
+        BufReader::new(stdout).read_until(end, &mut line).context(failed)?;
+    }
+    // What an error may have: a screenful.
+    let told = file::read(&said, 1 << 16).unwrap_or_default();
+    let told = String::from_utf8_lossy(&told);
+    if line.is_empty() {
+        let status = child.wait().context(failed)?;
+        let why = told.trim().trim_start_matches("bk-vm: ");
+        return Err(Error::new(why).context(format!("{} ({status})", failed())));
+    }
+    for line in told.lines() {
+        session.console.note(line.trim_start_matches("bk-vm: "));
+    }
+    session.out.raw(line)?;
+    Ok(Status::Done)
+}
+
+/// Looks after a running machine, and clears up behind it.
+struct Keeper {
+    machine: Machine,
+    running: Running,
+    child: Mutex<Child>,
+    end: Arc<End>,
+    _cleanup: Cleanup,
+}
+
+/// What is to be done when the machine has ended, once.
+struct End {
+    name: String,
+    folder: PathBuf,
+    monitor: PathBuf,
+    qemu: Mutex<Option<Pid>>,
+    tap: Mutex<Option<Tap>>,
+    console: Console,
+}
+
+impl Keeper {
+    fn start(
+        machine: &Machine,
+        net: &Net,
+        accel: &str,
+        command: &[OsString],
+        folder: &Path,
+        console: &Console,
+    ) -> Result<Self> {
+        let failed = || format!("cannot start '{}'", machine.name());
+        let (ssh, tap) = match net {
+            Net::Tap(tap) => (SocketAddr::from((machine.about.address.ip(), 22)), Some(tap)),
+            Net::User(port) => (SocketAddr::from(([127, 0, 0, 1], *port)), None),
+        };
+        let running = Running {
+            pid: rustix::process::getpid().as_raw_nonzero().get(),
+            dir: machine.dir.clone(),
+            ssh,
+            accel: accel.to_owned(),
+            tap: tap.cloned(),
+        };
+        let end = Arc::new(End {
+            name: machine.name(),
+            folder: folder.to_owned(),
+            monitor: folder.join(format!("{}.qmp", machine.name())),
+            qemu: Mutex::new(None),
+            tap: Mutex::new(tap.cloned()),
+            console: console.clone(),
+        });
+        let cleanup = {
+            let end = end.clone();
+            Cleanup::new(move || end.shut_down())
+        };
+        running.tell(&machine.name(), folder)?;
+        let child = || -> Result<Child> {
+            if let Some(tap) = tap {
+                tap.up(folder, console)?;
+            }
+            drop(std::fs::remove_file(machine.path("serial.log")));
+            spawn(command, &machine.path("qemu.log"), console)
+        };
+        match child().context(failed) {
+            Ok(child) => {
+                let pid = Pid::from_raw(child.id().cast_signed());
+                *end.qemu.lock().unwrap_or_else(PoisonError::into_inner) = pid;
+                let (machine, child) = (machine.clone(), Mutex::new(child));
+                Ok(Keeper { machine, running, child, end, _cleanup: cleanup })
+            }
+            Err(error) => {
+                end.clear();
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for the ssh server's greeting, and says what went wrong if none comes.
+    fn wait_ready(&self, limit: Duration) -> Result<()> {
+        let ended = || {
+            let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+            child.try_wait().ok().flatten()
+        };
+        let serial = self.machine.path("serial.log");
+        ready::wait(self.running.ssh, limit, &serial, ended).map_err(|error| {
+            let log = file::read(&self.machine.path("qemu.log"), 1 << 16).unwrap_or_default();
+            let said = String::from_utf8_lossy(&log).trim().to_owned();
+            let error =
+                if said.is_empty() { error } else { Error::new(said).context(error.to_string()) };
+            error
+                .context(format!("'{}' does not answer", self.machine.name()))
+                .hint(format!("its console is in '{}'", display(&serial)))
+        })
+    }
+
+    /// Waits until it has shut down.
+    fn wait(&self) -> Result<()> {
+        loop {
+            let ended = {
+                let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+                child.try_wait().context(|| "cannot wait for qemu".into())?
+            };
+            match ended {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => {
+                    return Err(Error::new(format!("qemu has ended with {status}"))
+                        .hint(format!("see '{}'", display(self.machine.path("qemu.log")))));
+                }
+                // Short beside the time that a machine runs.
+                None => std::thread::sleep(Duration::from_millis(200)),
+            }
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(child.kill());
+        drop(child.wait());
+        *self.end.qemu.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        drop(child);
+        self.end.clear();
+    }
+}
+
+impl End {
+    /// Asks the machine to shut down, and ends it when it does not.
+    fn shut_down(&self) {
+        let pid = *self.qemu.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = pid {
+            let asked = Monitor::connect(&self.monitor)
+                .and_then(|mut monitor| monitor.execute("system_powerdown", json!({})));
+            let start = Instant::now();
+            // The thread that waits for it takes what is left of it.
+            let alive = || rustix::process::test_kill_process(pid).is_ok();
+            while asked.is_ok() && alive() && start.elapsed() < SHUTDOWN {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            if alive() {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+        self.clear();
+    }
+
+    fn clear(&self) {
+        let tap = self.tap.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tap) = tap
+            && let Err(error) =
+                tap.down(&self.folder, running::others(&self.name, &self.folder), &self.console)
+        {
+            self.console.error(&error);
+        }
+        running::forget(&self.name, &self.folder);
+    }
+}
+
+/// Starts qemu, which ends when we do, and which a terminal's signals do not reach.
+fn spawn(words: &[OsString], log: &Path, console: &Console) -> Result<Child> {
+    let program = words.first().map_or(OsStr::new("qemu"), |word| word);
+    let shown: Vec<String> = words.iter().map(display).collect();
+    console.info(&format!("+ {}", shown.join(" ")));
+    let log = File::create(log).context(|| format!("cannot write '{}'", display(log)))?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+        return Err(Error::new(format!("'{}' is not installed", display(program)))
+            .hint("install qemu-system-x86, or qemu-system-arm for arm64"));
+    }
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL"])
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().context(|| "cannot write qemu's log".into())?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .context(|| "cannot run 'setpriv'".into())
+        .hint(|| "install util-linux".into())
+}
