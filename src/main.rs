@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// BuildKit's own tools; a test holds these summaries equal to theirs.
-const TOOLS: [(&str, &str); 3] = [
+const TOOLS: [(&str, &str); 4] = [
     ("aptcache", "A cache in front of apt archives"),
     ("deb", "Python packages, and everything they need, as Debian packages"),
     ("repo", "A signed apt repository in a folder"),
+    ("vm", "Virtual machines to test packages in"),
 ];
 
 /// At most this many leading words can name a command.

@@ -17,6 +17,7 @@ use crate::archive;
 use crate::bootstrap::{Item, Store, Wanted};
 use crate::identity::{self, Identity};
 use crate::machine::{self, About, DISK, Machine};
+use crate::qcow2;
 
 /// The port of apt caches: bk-aptcache's, and apt-proxy's before it.
 const PORT: u16 = 9999;
@@ -174,7 +175,8 @@ impl Create {
         };
         let machine = new.path().join("machine");
         file::create_dir(&machine)?;
-        self.fill(&machine, &base.dir, &wanted, &identity, session).context(failed)?;
+        let output = output.canonicalize().context(failed)?;
+        self.fill(&machine, &output, &base.dir, &wanted, &identity, session).context(failed)?;
         rustix::fs::renameat_with(CWD, &machine, CWD, &dir, RenameFlags::NOREPLACE)
             .context(failed)?;
         file::sync_dir(&output)?;
@@ -184,10 +186,11 @@ impl Create {
         Ok(Status::Done)
     }
 
-    /// Makes a machine of a base, in a folder.
+    /// Makes a machine of a base, in a folder that will be one in `output`.
     fn fill(
         &self,
         dir: &Path,
+        output: &Path,
         base: &Path,
         wanted: &Wanted,
         identity: &Identity<'_>,
@@ -195,12 +198,10 @@ impl Create {
     ) -> Result<()> {
         let console = &session.console;
         let name = self.address.name();
-        // One disk with two names: the .qcow2 says that its blocks are those of the raw one.
-        Cmd::new("qemu-img", console)
-            .args(["create", "-q", "-f", "qcow2", "-o", "data_file=disk.raw,data_file_raw=on"])
-            .args([format!("{name}.qcow2"), wanted.size.to_string()])
-            .current_dir(dir)
-            .output()?;
+        // One disk with two names: the blocks of the .qcow2 are those of the raw one.
+        let raw = output.join(&name).join(DISK);
+        let qcow2 = dir.join(format!("{name}.qcow2"));
+        qcow2::make(&qcow2, &dir.join(DISK), &raw, wanted.size, console)?;
         Cmd::new("cp", console)
             .args(["--reflink=auto", "--sparse=always"])
             .args([base.join(DISK), dir.join(DISK)])

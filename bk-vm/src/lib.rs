@@ -15,6 +15,7 @@ mod list;
 mod log;
 pub mod machine;
 pub mod net;
+pub mod qcow2;
 pub mod qemu;
 pub mod qmp;
 pub mod ready;

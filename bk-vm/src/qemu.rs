@@ -111,9 +111,8 @@ fn text(path: &Path) -> Result<String> {
 }
 
 fn utf8(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| {
-        Error::new(format!("'{}' is no name that qemu can be given", display(path)))
-    })
+    path.to_str()
+        .ok_or_else(|| Error::new(format!("'{}' is no name that qemu can be given", display(path))))
 }
 
 /// What a disk is, by its first bytes; qemu is never to guess, since a guest writes those of a raw disk.

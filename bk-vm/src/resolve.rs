@@ -102,7 +102,7 @@ pub fn resolve<'a>(index: &Index<'a>, wanted: &[String]) -> Result<Vec<Package<'
     let base = index.all().filter(|p| p.essential || p.priority == "required");
     queue.extend(base.copied());
     for name in wanted {
-        let found = index.get(name).or_else(|| best(index, &relation(name)));
+        let found = candidates(index, name).into_iter().next();
         let package = found.ok_or_else(|| {
             Error::new(format!("no archive has the package '{}'", bk::sanitize(name)))
         })?;
@@ -143,24 +143,24 @@ pub fn resolve<'a>(index: &Index<'a>, wanted: &[String]) -> Result<Vec<Package<'
     Ok(chosen.into_values().collect())
 }
 
-/// The packages that would meet a clause, the one to take first first.
+/// The packages that would meet a clause, the one to take first first: of each name the package itself,
+/// then those that provide it, those that more systems have before others.
 fn candidates<'i, 'a>(index: &'i Index<'a>, clause: &str) -> Vec<&'i Package<'a>> {
-    let mut all: Vec<&Package<'a>> = Vec::new();
-    for relation in clause.split('|').map(relation) {
-        let named = index.get(relation.name).filter(|package| relation.met_by(package));
-        let found = named.or_else(|| best(index, &relation));
-        all.extend(found.filter(|package| !all.iter().any(|known| known.name == package.name)));
-    }
-    all
-}
-
-/// Of the packages that provide a name, the one more systems have.
-fn best<'i, 'a>(index: &'i Index<'a>, relation: &Relation<'_>) -> Option<&'i Package<'a>> {
     let rank = |package: &&Package<'_>| {
         let order = ["required", "important", "standard", "optional"];
         order.iter().position(|&priority| priority == package.priority).unwrap_or(order.len())
     };
-    index.providers(relation.name).filter(|package| relation.met_by(package)).min_by_key(rank)
+    let mut all: Vec<&Package<'a>> = Vec::new();
+    for relation in clause.split('|').map(relation) {
+        let mut providers: Vec<&Package<'a>> = index.providers(relation.name).collect();
+        providers.sort_by_key(rank);
+        for package in index.get(relation.name).into_iter().chain(providers) {
+            if relation.met_by(package) && !all.iter().any(|known| known.name == package.name) {
+                all.push(package);
+            }
+        }
+    }
+    all
 }
 
 /// Refuses packages that cannot be together.
@@ -251,16 +251,8 @@ Depends: first, second
             names(INDEX, &["merged", "tool"]).unwrap(),
             ["base", "lib", "merged", "second", "tool"]
         );
-        let with_first = names(INDEX, &["merged", "first", "lib", "tool"]).unwrap();
-        assert_eq!(
-            with_first,
-            ["base", "first", "lib", "merged", "second", "tool"][..]
-                .to_vec()
-                .iter()
-                .filter(|n| **n != "second")
-                .map(|n| (*n).to_owned())
-                .collect::<Vec<_>>()
-        );
+        let with_first = names(INDEX, &["merged", "first", "tool"]).unwrap();
+        assert_eq!(with_first, ["base", "first", "lib", "merged", "tool"]);
         assert_eq!(
             names(INDEX, &["merged", "exact"]).unwrap(),
             ["base", "exact", "merged", "second"]

@@ -58,7 +58,7 @@ fn the_packages_are_those_apt_chooses() {
         assert!(theirs.len() > 100, "{simulated}");
 
         let mut create = vm(&["create", "--dry-run", "1"]);
-        more.iter().for_each(|name| drop(create.args(["-a", name])));
+        create.args(more.iter().flat_map(|name| ["-a", name]));
         let ours: BTreeSet<String> = done(&mut create).lines().map(str::to_owned).collect();
         let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
             a.difference(b).cloned().collect::<Vec<_>>()
@@ -72,6 +72,33 @@ fn dump(disk: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     let mut debugfs = Command::new("debugfs");
     done(debugfs.args(["-R", &format!("rdump / {}", to.display())]).arg(disk));
+}
+
+/// Owners and permissions are those of the packages, and of Debian's own systems.
+fn check_owners(disk: &Path) {
+    let stat = |path: &str| {
+        let mut debugfs = Command::new("debugfs");
+        let text = done(debugfs.args(["-R", &format!("stat {path}")]).arg(disk));
+        let after = |word: &str| {
+            let rest = text.split(word).nth(1).unwrap().trim_start();
+            rest.split_ascii_whitespace().next().unwrap().to_owned()
+        };
+        (after("Mode:"), after("User:"), after("Group:"))
+    };
+    let are =
+        |mode: &str, user: &str, group: &str| (mode.to_owned(), user.to_owned(), group.to_owned());
+    for (path, expected) in [
+        ("/usr/bin/sudo", are("04755", "0", "0")),
+        ("/tmp", are("01777", "0", "0")),
+        ("/var/local", are("02775", "0", "50")),
+        ("/etc/shadow", are("0640", "0", "42")),
+        ("/root", are("0700", "0", "0")),
+        ("/home/ubuntu", are("0700", "1000", "1000")),
+        ("/home/ubuntu/.ssh/authorized_keys", are("0600", "1000", "1000")),
+        ("/etc/ssh/ssh_host_ed25519_key", are("0600", "0", "0")),
+    ] {
+        assert_eq!(stat(path), expected, "{path}");
+    }
 }
 
 #[test]
@@ -116,6 +143,7 @@ fn a_machine_is_made_and_every_further_one_is_a_copy_with_a_name_of_its_own() {
         let both = [machine.join("disk.raw"), machine.join(format!("{name}.qcow2"))];
         done(compare.args(["compare", "-f", "raw", "-F", "qcow2"]).args(both));
     }
+    check_owners(&dir.path().join("buildkit10/disk.raw"));
     let tree = dir.path().join("tree");
     dump(&dir.path().join("buildkit10/disk.raw"), &tree);
     let read = |path: &str| std::fs::read_to_string(tree.join(path)).unwrap();
@@ -131,7 +159,7 @@ fn a_machine_is_made_and_every_further_one_is_a_copy_with_a_name_of_its_own() {
     let admin = tree.join("var/lib/dpkg");
     let all = done(query.arg("--admindir").arg(&admin).args(["-W", "-f", "${db:Status-Status}\n"]));
     assert!(all.lines().count() > 100 && all.lines().all(|status| status == "installed"));
-    let mark = ["showauto", "hello", "libc6", "libkmod2"];
+    let mark = ["showauto", "bash", "hello", "libkmod2"];
     let mut apt_mark = Command::new("apt-mark");
     apt_mark.arg("-o").arg(format!("Dir={}", tree.display()));
     apt_mark.arg("-o").arg(format!("Dir::State::status={}/status", admin.display()));
@@ -142,41 +170,6 @@ fn a_machine_is_made_and_every_further_one_is_a_copy_with_a_name_of_its_own() {
     for own in ["etc/machine-id", "etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_ecdsa_key"] {
         let both = [&tree, &other].map(|tree| std::fs::read(tree.join(own)).unwrap());
         assert_ne!(both[0], both[1], "{own}");
-    }
-}
-
-#[test]
-fn owners_and_permissions_are_those_of_the_packages() {
-    let _alone = alone();
-    let dir = tempfile::tempdir().unwrap();
-    done(vm(&["create", "3", "-o"]).arg(dir.path()));
-    let stat = |path: &str| {
-        let mut debugfs = Command::new("debugfs");
-        let text = done(
-            debugfs
-                .args(["-R", &format!("stat {path}")])
-                .arg(dir.path().join("buildkit3/disk.raw")),
-        );
-        let after = |word: &str| {
-            let rest = text.split(word).nth(1).unwrap().trim_start();
-            rest.split_ascii_whitespace().next().unwrap().to_owned()
-        };
-        (after("Mode:"), after("User:"), after("Group:"))
-    };
-    let are =
-        |mode: &str, user: &str, group: &str| (mode.to_owned(), user.to_owned(), group.to_owned());
-    // As Debian's own systems have them.
-    for (path, expected) in [
-        ("/usr/bin/sudo", are("04755", "0", "0")),
-        ("/tmp", are("01777", "0", "0")),
-        ("/var/local", are("02775", "0", "50")),
-        ("/etc/shadow", are("0640", "0", "42")),
-        ("/root", are("0700", "0", "0")),
-        ("/home/ubuntu", are("0700", "1000", "1000")),
-        ("/home/ubuntu/.ssh/authorized_keys", are("0600", "1000", "1000")),
-        ("/etc/ssh/ssh_host_ed25519_key", are("0600", "0", "0")),
-    ] {
-        assert_eq!(stat(path), expected, "{path}");
     }
 }
 
@@ -193,7 +186,7 @@ fn a_create_that_is_ended_leaves_no_machine_and_no_process() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     // Indexes and packages are there: only what is made takes time.
-    for (signal, wait) in [("-KILL", 300), ("-TERM", 1500), ("-KILL", 4000), ("-INT", 7000)] {
+    for (signal, wait) in [("-TERM", 1000), ("-KILL", 5000)] {
         let mut create = vm(&["create", "7", "-o"]);
         let mut child =
             create.arg(dir.path()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
@@ -210,7 +203,6 @@ fn a_create_that_is_ended_leaves_no_machine_and_no_process() {
     let path = done(vm(&["create", "7", "-o"]).arg(dir.path()));
     done(Command::new("e2fsck").arg("-fn").arg(path.trim_end()));
     let hidden = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".bk-");
-    assert_eq!(std::fs::read_dir(bases()).unwrap().flatten().filter(|_| false).count(), 0);
     assert!(!std::fs::read_dir(bases()).unwrap().flatten().any(hidden));
 }
 

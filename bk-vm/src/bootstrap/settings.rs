@@ -46,7 +46,10 @@ pub(super) fn write(console: &Console) -> Result<()> {
     let sudo = Path::new("/etc/sudoers.d/buildkit");
     file::write(sudo, format!("{USER} ALL=(ALL:ALL) NOPASSWD: ALL\n"))?;
     mode(sudo, 0o440)?;
-    let ssh = Path::new("/home").join(USER).join(".ssh");
+    // As Debian's adduser(8) makes it.
+    let home = Path::new("/home").join(USER);
+    mode(&home, 0o700)?;
+    let ssh = home.join(".ssh");
     file::create_dir(&ssh)?;
     mode(&ssh, 0o700)?;
     run(&["chown", &format!("{USER}:{USER}"), &display(&ssh)])?;
