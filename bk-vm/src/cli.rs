@@ -3,6 +3,7 @@
 use bk::{Common, Needs, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
+use crate::clone::Clone;
 use crate::copy::Copy;
 use crate::create::Create;
 use crate::exec::Exec;
@@ -11,9 +12,12 @@ use crate::kvm_ok::KvmOk;
 use crate::list::List;
 use crate::log::Log;
 use crate::remove::Remove;
+use crate::restore::Restore;
+use crate::snapshot::Snapshot;
 use crate::ssh::Ssh;
 use crate::start::Start;
 use crate::stop::Stop;
+use crate::test::Test;
 
 /// Virtual machines to test packages in
 #[derive(Parser)]
@@ -33,6 +37,10 @@ enum Command {
     Exec(Exec),
     Copy(Copy),
     Stop(Stop),
+    Test(Test),
+    Clone(Clone),
+    Snapshot(Snapshot),
+    Restore(Restore),
     List(List),
     Log(Log),
     Remove(Remove),
@@ -69,6 +77,10 @@ impl Tool for Cli {
             Command::Exec(command) => command.run(session),
             Command::Copy(command) => command.run(session),
             Command::Stop(command) => command.run(session),
+            Command::Test(command) => command.run(session),
+            Command::Clone(command) => command.run(session),
+            Command::Snapshot(command) => command.run(session),
+            Command::Restore(command) => command.run(session),
             Command::List(command) => command.run(session),
             Command::Log(command) => command.run(session),
             Command::Remove(command) => command.run(session),

@@ -2,22 +2,19 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bk::record::Record;
-use bk::{Cmd, Context, Error, Result, Session, Status, display, file};
+use bk::{Context, Error, Result, Session, Status, display};
 use bk_deb::debian::own_arch;
 use bk_deb::fetch::Fetch;
 use clap::Args;
-use rustix::fs::{CWD, RenameFlags};
 use serde::Serialize;
 
 use crate::address::Address;
-use crate::archive;
 use crate::bootstrap::{Item, Store, Wanted};
 use crate::identity::{self, Identity};
 use crate::machine::{self, About, DISK, Machine};
-use crate::qcow2;
+use crate::{archive, disk};
 
 /// The port of apt caches: bk-aptcache's, and apt-proxy's before it.
 const PORT: u16 = 9999;
@@ -39,6 +36,8 @@ Examples:
       vms/buildkit10/disk.raw, at 192.168.100.10, through the cache on this system; so does apt in it.
   bk-vm-create --suite trixie -a python3 -a git --key ~/.ssh/id_ed25519.pub 11
       With more packages, for somebody's key.
+  bk-vm-create --copy-dir 'debs -> /srv/debs' --exec-on-boot setup.sh 12
+      With the folder debs, and a program that runs whenever it boots.
 
 Exit status:
   0   the machine is there
@@ -74,6 +73,15 @@ pub struct Create {
     /// The size of its disk, which takes no more room than what is in it
     #[arg(long, default_value = SIZE, value_parser = size)]
     size: u64,
+    /// Copy a file into it
+    #[arg(long, value_name = "SRC -> DST", value_parser = disk::pair)]
+    copy_file: Vec<(PathBuf, String)>,
+    /// Copy a folder into it, with all that is in it
+    #[arg(long, value_name = "SRC -> DST", value_parser = disk::pair)]
+    copy_dir: Vec<(PathBuf, String)>,
+    /// A program that it runs at every boot, as root
+    #[arg(long, value_name = "FILE")]
+    exec_on_boot: Vec<PathBuf>,
     /// Print the packages it would have, and make nothing
     #[arg(long)]
     dry_run: bool,
@@ -102,11 +110,14 @@ pub(crate) fn size(text: &str) -> Result<u64> {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "machine")]
-struct Made {
-    name: String,
-    address: Address,
+pub(crate) struct Made {
+    /// Its name.
+    pub name: String,
+    /// Where it is on the network.
+    pub address: Address,
+    /// Its disk.
     #[serde(serialize_with = "bk::record::path")]
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl Record for Made {
@@ -137,7 +148,7 @@ impl Create {
         let output = self.output.clone().unwrap_or_else(|| machine::home(&session.dirs));
         let dir = output.join(self.address.name());
         let failed = || format!("cannot make '{}'", display(&dir));
-        refuse(&dir).context(failed)?;
+        machine::refuse(&dir).context(failed)?;
         let fetch = Fetch::new(&console, false);
         let fetch = match &self.proxy {
             Some(proxy) => fetch.through(proxy),
@@ -161,70 +172,36 @@ impl Create {
         }
         let base = store.make(&plan, &fetch, &console).context(failed)?;
 
-        file::create_dir(&output)?;
-        // Two creates of the same number: the second finds the first one's machine.
-        let wait = Duration::from_secs(60);
-        let _lock = file::Lock::exclusive(&output.join(".lock"), wait, &console)?;
-        refuse(&dir).context(failed)?;
-        let new = file::TempDir::new_in(&output)?;
-        let identity = Identity {
-            address: self.address,
-            archives: &wanted.archives,
-            proxy: self.proxy.as_deref(),
-            keys: &self.key,
-        };
-        let machine = new.path().join("machine");
-        file::create_dir(&machine)?;
-        let output = output.canonicalize().context(failed)?;
-        self.fill(&machine, &output, &base.dir, &wanted, &identity, session).context(failed)?;
-        rustix::fs::renameat_with(CWD, &machine, CWD, &dir, RenameFlags::NOREPLACE)
-            .context(failed)?;
-        file::sync_dir(&output)?;
-        machine::remember(&Machine::open(&dir)?, &session.dirs, &console);
+        let identity = Identity { address: self.address, keys: &self.key };
+        let fill = |new: &Path| self.fill(new, &base.dir, &wanted, &identity, session);
+        let machine = machine::make(&output, self.address, fill, &console).context(failed)?;
+        machine::remember(&machine, &session.dirs, &console);
         let path = dir.join(DISK);
         session.out.record(&Made { name: self.address.name(), address: self.address, path })?;
         Ok(Status::Done)
     }
 
-    /// Makes a machine of a base, in a folder that will be one in `output`.
+    /// Makes a machine of a base, in a folder.
     fn fill(
         &self,
         dir: &Path,
-        output: &Path,
         base: &Path,
         wanted: &Wanted,
         identity: &Identity<'_>,
         session: &Session,
     ) -> Result<()> {
         let console = &session.console;
-        let name = self.address.name();
-        // One disk with two names: the blocks of the .qcow2 are those of the raw one.
-        let raw = output.join(&name).join(DISK);
-        let qcow2 = dir.join(format!("{name}.qcow2"));
-        qcow2::make(&qcow2, &dir.join(DISK), &raw, wanted.size, console)?;
-        Cmd::new("cp", console)
-            .args(["--reflink=auto", "--sparse=always"])
-            .args([base.join(DISK), dir.join(DISK)])
-            .output()?;
-        for file in ["vmlinuz", "initrd"] {
-            let (from, to) = (base.join(file), dir.join(file));
-            std::fs::hard_link(&from, &to)
-                .or_else(|_| std::fs::copy(&from, &to).map(drop))
-                .context(|| format!("cannot copy '{}'", display(&from)))?;
+        machine::copy_disk(&base.join(DISK), &dir.join(DISK), console)?;
+        machine::link_kernel(base, dir)?;
+        let mut files = identity::files(identity, dir, console)?;
+        identity::apt(&mut files, &wanted.archives, self.proxy.as_deref());
+        identity::boot(&mut files, &self.exec_on_boot)?;
+        for (from, to) in self.copy_file.iter().chain(&self.copy_dir) {
+            files.copy(from, to)?;
         }
-        let files = identity::files(identity, dir, console)?;
         files.write(&dir.join(DISK), dir, console)?;
-        let about =
-            About { address: self.address, arch: self.arch.clone(), suite: wanted.suite.clone() };
-        Machine::save(dir, &about)
-    }
-}
-
-fn refuse(dir: &Path) -> Result<()> {
-    match dir.exists() {
-        true => Err(Error::new("it is there already")
-            .hint("take another number, or remove it: bk-vm remove NAME")),
-        false => Ok(()),
+        let (arch, suite) = (self.arch.clone(), wanted.suite.clone());
+        Machine::save(dir, &About { address: self.address, arch, suite })
     }
 }
 

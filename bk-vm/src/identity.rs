@@ -8,125 +8,28 @@ use bk::{Cmd, Console, Context, Error, Result, display, file};
 
 use crate::address::Address;
 use crate::archive::Archive;
-
-/// The user's number, the first that adduser(8) gives.
-const USER: u32 = 1000;
+use crate::disk::Files;
 
 /// A public key, or the addresses of name servers.
 const LIMIT: u64 = 1 << 20;
+
+/// A program for a machine's boot may be a binary.
+const PROGRAM: u64 = 256 << 20;
 
 /// What a machine is to be.
 pub struct Identity<'a> {
     /// Where it is.
     pub address: Address,
-    /// What apt in it uses.
-    pub archives: &'a [Archive],
-    /// The apt cache, `HOST:PORT`, that it uses.
-    pub proxy: Option<&'a str>,
     /// Public keys that may log in, beside its own.
     pub keys: &'a [PathBuf],
 }
 
-/// Files to write into a disk.
-#[derive(Default)]
-pub struct Files {
-    files: Vec<File>,
-    folders: Vec<(String, u32)>,
-}
-
-struct File {
-    path: String,
-    source: Source,
-    mode: u32,
-    owner: u32,
-}
-
-enum Source {
-    Text(Vec<u8>),
-    Path(PathBuf),
-}
-
-impl Files {
-    /// A file of root's with this text.
-    pub fn text(&mut self, path: &str, text: impl Into<Vec<u8>>, mode: u32) {
-        let source = Source::Text(text.into());
-        self.files.push(File { path: path.to_owned(), source, mode, owner: 0 });
-    }
-
-    /// A file of root's with the content of the host's.
-    pub fn copy(&mut self, path: &str, from: &Path, mode: u32) {
-        let source = Source::Path(from.to_owned());
-        self.files.push(File { path: path.to_owned(), source, mode, owner: 0 });
-    }
-
-    /// A folder of root's; those above it come before it.
-    pub fn folder(&mut self, path: &str, mode: u32) {
-        if !self.folders.iter().any(|(known, _)| known == path) {
-            self.folders.push((path.to_owned(), mode));
-        }
-    }
-
-    /// Writes them all into a disk by debugfs(8), with temporary files in `dir`.
-    pub fn write(self, disk: &Path, dir: &Path, console: &Console) -> Result<()> {
-        let failed = || format!("cannot write into '{}'", display(disk));
-        let dir = file::TempDir::new_in(dir)?;
-        let mut script = String::new();
-        for (path, mode) in &self.folders {
-            check(path)?;
-            let _ =
-                write!(script, "mkdir \"{path}\"\nsif \"{path}\" mode 0{:o}\n", 0o040000 | mode);
-        }
-        for (number, file) in self.files.iter().enumerate() {
-            check(&file.path)?;
-            let source = match &file.source {
-                Source::Path(path) => path.clone(),
-                Source::Text(text) => {
-                    let path = dir.path().join(number.to_string());
-                    file::write(&path, text)?;
-                    path
-                }
-            };
-            let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
-            let source = source.to_str().ok_or_else(|| {
-                Error::new(format!("'{}' is no name debugfs can read", display(&source)))
-            })?;
-            check(source)?;
-            let _ = write!(
-                script,
-                "cd \"{folder}/\"\nwrite \"{source}\" \"{name}\"\nsif \"{name}\" mode 0{:o}\n\
-                 sif \"{name}\" uid {owner}\nsif \"{name}\" gid {owner}\n",
-                0o100000 | file.mode,
-                owner = file.owner
-            );
-        }
-        let list = dir.path().join("script");
-        file::write(&list, script)?;
-        let debugfs = Cmd::new("debugfs", console).arg("-w").arg("-f").arg(&list).arg(disk);
-        let output = debugfs.env("LC_ALL", "C").output_unchecked().context(failed)?;
-        // It says its version first, and ends with 0 whatever happened.
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let wrong: Vec<&str> =
-            said.lines().filter(|line| !line.starts_with("debugfs 1.")).collect();
-        match wrong.is_empty() && output.status.success() {
-            true => Ok(()),
-            false => Err(Error::new(wrong.join("\n")).context(failed())),
-        }
-    }
-}
-
-/// debugfs knows quotes and no way to write one.
-fn check(path: &str) -> Result<()> {
-    match path.contains(['"', '\n', '\\']) {
-        false => Ok(()),
-        true => {
-            Err(Error::new(format!("'{}' has a quote or a line's end in it", bk::sanitize(path))))
-        }
-    }
-}
+/// Where public keys that may log in are kept beside the disk, for clones.
+pub const KEYS: &str = "authorized_keys";
 
 /// What a machine has of its own. Its keys are made, and written into the folder `dir`, too.
 pub fn files(identity: &Identity<'_>, dir: &Path, console: &Console) -> Result<Files> {
-    let Identity { address, archives, proxy, keys } = identity;
+    let Identity { address, keys } = identity;
     let (name, gateway) = (address.name(), address.gateway());
     let mut files = Files::default();
     files.text("/etc/hostname", format!("{name}\n"), 0o644);
@@ -149,16 +52,6 @@ pub fn files(identity: &Identity<'_>, dir: &Path, console: &Console) -> Result<F
         ),
         0o644,
     );
-    let line = |a: &Archive| format!("deb {} {} main\n", seen_inside(&a.uri), a.suite);
-    files.text("/etc/apt/sources.list", archives.iter().map(line).collect::<String>(), 0o644);
-    if let Some(proxy) = proxy {
-        let url = seen_inside(&format!("http://{proxy}"));
-        files.text(
-            "/etc/apt/apt.conf.d/01buildkit",
-            format!("Acquire::http::Proxy \"{url}\";\n"),
-            0o644,
-        );
-    }
     let mut known = String::new();
     for kind in ["ed25519", "ecdsa"] {
         let file = format!("ssh_host_{kind}_key");
@@ -173,7 +66,7 @@ pub fn files(identity: &Identity<'_>, dir: &Path, console: &Console) -> Result<F
         }
     }
     file::write(&dir.join("known_hosts"), known)?;
-    let (_, mut allowed) = key_pair("ed25519", &dir.join("id_ed25519"), "buildkit", console)?;
+    let mut allowed = String::new();
     for key in *keys {
         let text = String::from_utf8(file::read(key, LIMIT)?)
             .context(|| format!("cannot use the key '{}'", display(key)))?;
@@ -184,13 +77,50 @@ pub fn files(identity: &Identity<'_>, dir: &Path, console: &Console) -> Result<F
         allowed += text.trim();
         allowed += "\n";
     }
-    files.files.push(File {
-        path: "/home/ubuntu/.ssh/authorized_keys".into(),
-        source: Source::Text(allowed.into_bytes()),
-        mode: 0o600,
-        owner: USER,
-    });
+    file::write(&dir.join(KEYS), &allowed)?;
+    let (_, own) = key_pair("ed25519", &dir.join("id_ed25519"), "buildkit", console)?;
+    files.text("/home/ubuntu/.ssh/authorized_keys", own + &allowed, 0o600);
     Ok(files)
+}
+
+/// What apt in a machine uses: the archives, and the apt cache, `HOST:PORT`.
+pub fn apt(files: &mut Files, archives: &[Archive], proxy: Option<&str>) {
+    let line = |a: &Archive| format!("deb {} {} main\n", seen_inside(&a.uri), a.suite);
+    files.text("/etc/apt/sources.list", archives.iter().map(line).collect::<String>(), 0o644);
+    if let Some(proxy) = proxy {
+        let url = seen_inside(&format!("http://{proxy}"));
+        files.text(
+            "/etc/apt/apt.conf.d/01buildkit",
+            format!("Acquire::http::Proxy \"{url}\";\n"),
+            0o644,
+        );
+    }
+}
+
+/// Programs of the host's that the machine runs at every boot, as root, in their order.
+pub fn boot(files: &mut Files, programs: &[PathBuf]) -> Result<()> {
+    let folder = "/usr/local/lib/buildkit/boot.d";
+    for (number, program) in programs.iter().enumerate() {
+        let failed = || format!("cannot use '{}'", display(program));
+        // run-parts(8) goes by the names, and takes what may be run.
+        let text = file::read(program, PROGRAM).context(failed)?;
+        files.text(&format!("{folder}/{:02}", number + 1), text, 0o755);
+    }
+    if !programs.is_empty() {
+        let unit = "buildkit-boot.service";
+        files.text(
+            &format!("/etc/systemd/system/{unit}"),
+            format!(
+                "[Unit]\nDescription=Programs of every boot\nAfter=network.target\n\n[Service]\n\
+                 Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/run-parts --exit-on-error {folder}\n\
+                 StandardOutput=journal+console\n\n[Install]\nWantedBy=multi-user.target\n"
+            ),
+            0o644,
+        );
+        let wants = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
+        files.link(&wants, &format!("/etc/systemd/system/{unit}"));
+    }
+    Ok(())
 }
 
 /// Makes a key pair as `path`, and returns both halves.
@@ -262,14 +192,6 @@ mod tests {
             ("http://MIRROR/debian", "http://MIRROR/debian"),
         ] {
             assert_eq!(seen_inside(url), seen);
-        }
-    }
-
-    #[test]
-    fn names_that_debugfs_would_read_otherwise_are_refused() {
-        assert!(check("/etc/a b").is_ok());
-        for bad in ["a\"b", "a\nquit", "a\\b"] {
-            assert!(check(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Machines as they lie in folders.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use bk::{Console, Context, Dirs, Error, Result, display, file};
+use bk::{Cmd, Console, Context, Dirs, Error, Result, display, file};
+use rustix::fs::{CWD, RenameFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+use crate::qcow2;
 
 /// The disk's name in a machine's folder, which the manual has.
 pub const DISK: &str = "disk.raw";
-
-/// The disk's name in the folder of a clone.
-pub const OVERLAY: &str = "disk.qcow2";
 
 /// What is known of a machine has some hundred bytes.
 const LIMIT: u64 = 1 << 20;
@@ -77,10 +77,9 @@ impl Machine {
         self.dir.join(name)
     }
 
-    /// Its disk: the raw one, or that of a clone, which stands on another's.
+    /// Its disk.
     pub fn disk(&self) -> PathBuf {
-        let raw = self.path(DISK);
-        if raw.exists() { raw } else { self.path(OVERLAY) }
+        self.path(DISK)
     }
 
     /// The private key that its user's account takes.
@@ -92,6 +91,62 @@ impl Machine {
     pub(crate) fn save(dir: &Path, about: &About) -> Result<()> {
         file::write(&dir.join(ABOUT), serde_json::to_vec(about)?)
     }
+}
+
+/// Makes a machine in the folder `output`: `fill` fills a folder that is one of another name until it is
+/// whole.
+pub(crate) fn make(
+    output: &Path,
+    address: Address,
+    fill: impl FnOnce(&Path) -> Result<()>,
+    console: &Console,
+) -> Result<Machine> {
+    file::create_dir(output)?;
+    // Two that make the same number: the second finds the first one's machine.
+    let wait = Duration::from_secs(60);
+    let _lock = file::Lock::exclusive(&output.join(".lock"), wait, console)?;
+    let dir = output.join(address.name());
+    refuse(&dir)?;
+    let new = file::TempDir::new_in(output)?;
+    let folder = new.path().join("machine");
+    file::create_dir(&folder)?;
+    fill(&folder)?;
+    // One disk with two names: the blocks of the .qcow2 are those of the raw one.
+    let name = address.name();
+    let raw = dir.parent().unwrap_or(output).canonicalize()?.join(&name).join(DISK);
+    let size = folder.join(DISK).metadata().context(|| "it has no disk".into())?.len();
+    let (qcow2, place) = (folder.join(format!("{name}.qcow2")), new.path().join("blocks"));
+    qcow2::make(&qcow2, &place, &raw, size, console)?;
+    rustix::fs::renameat_with(CWD, &folder, CWD, &dir, RenameFlags::NOREPLACE)?;
+    file::sync_dir(output)?;
+    Machine::open(&dir)
+}
+
+/// Refuses a folder that is there.
+pub(crate) fn refuse(dir: &Path) -> Result<()> {
+    match dir.exists() {
+        true => Err(Error::new("it is there already")
+            .hint("take another number, or remove it: bk-vm remove NAME")),
+        false => Ok(()),
+    }
+}
+
+/// Gives a folder the kernel and the initrd of another, without a copy where that can be.
+pub(crate) fn link_kernel(from: &Path, to: &Path) -> Result<()> {
+    for name in ["vmlinuz", "initrd"] {
+        let (from, to) = (from.join(name), to.join(name));
+        std::fs::hard_link(&from, &to)
+            .or_else(|_| std::fs::copy(&from, &to).map(drop))
+            .context(|| format!("cannot copy '{}'", display(&from)))?;
+    }
+    Ok(())
+}
+
+/// Copies a disk: as a reference to the same blocks where the file system can do that, else without its
+/// holes.
+pub(crate) fn copy_disk(from: &Path, to: &Path, console: &Console) -> Result<()> {
+    let cp = Cmd::new("cp", console).args(["--reflink=auto", "--sparse=always", "--"]);
+    cp.args([from, to]).output().map(drop)
 }
 
 /// Where machines are made unless told otherwise, and where links to the others are.

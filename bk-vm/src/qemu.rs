@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bk::{Context, Error, Result, Status, display};
 
+use crate::kvm;
 use crate::machine::Machine;
 use crate::net::Tap;
 
@@ -18,6 +19,36 @@ pub enum Accel {
     Kvm,
     /// Emulated
     Tcg,
+}
+
+impl Accel {
+    /// How it is run, and why it is not by the processor.
+    pub fn decide(self, machine: &Machine) -> Result<(Accel, Option<String>)> {
+        let own = bk_deb::debian::own_arch();
+        let verdict = || match machine.about.arch == own || machine.about.arch == "i386" {
+            true => kvm::probe(),
+            false => kvm::Verdict {
+                good: false,
+                reason: format!("this system's processor runs no '{}'", machine.about.arch),
+                speed: None,
+            },
+        };
+        match self {
+            Accel::Tcg => Ok((Accel::Tcg, None)),
+            wanted => match (verdict(), wanted) {
+                (verdict, _) if verdict.good => Ok((Accel::Kvm, None)),
+                (verdict, Accel::Kvm) => Err(Error::new(verdict.reason)
+                    .context("KVM is of no use here")
+                    .hint("leave --accel out: the machine is emulated then")),
+                (verdict, _) => Ok((Accel::Tcg, Some(verdict.reason))),
+            },
+        }
+    }
+
+    /// As it is told of.
+    pub fn word(self) -> &'static str {
+        if self == Accel::Kvm { "kvm" } else { "tcg" }
+    }
 }
 
 /// The machine's way out.
@@ -35,6 +66,8 @@ pub struct Start<'a> {
     pub machine: &'a Machine,
     /// Its disk.
     pub disk: &'a Path,
+    /// Where its console is written to.
+    pub serial: &'a Path,
     /// Its memory in MiB.
     pub memory: u64,
     /// Its processors.
@@ -73,7 +106,7 @@ impl Start<'_> {
             (false, _) => add(&["-accel", "tcg"]),
         }
         add(&["-m", &memory.to_string(), "-smp", &cpus.to_string()]);
-        add(&["-serial", &format!("file:{}", utf8(&machine.path("serial.log"))?)]);
+        add(&["-serial", &format!("file:{}", utf8(self.serial)?)]);
         let format = format(self.disk)?;
         add(&["-drive", &format!("file={},if=virtio,format={format}", text(self.disk)?)]);
         let (address, mac) = (about.address, about.address.mac());

@@ -1,37 +1,29 @@
 //! `bk-vm start`
 
 use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bk::record::Record;
-use bk::{Cleanup, Console, Context, Error, Result, Session, Status, display, file};
+use bk::{Context, Error, Result, Session, Status, display, file};
 use clap::Args;
-use rustix::process::{Pid, Signal};
 use serde::Serialize;
-use serde_json::json;
 
-use crate::kvm;
+use crate::keeper::{Keeper, Place};
 use crate::machine::Machine;
 use crate::net::{self, Tap};
 use crate::qemu::{self, Accel, Net};
-use crate::qmp::Monitor;
-use crate::ready;
-use crate::running::{self, Running};
+use crate::running;
 
 /// How long a machine may take until its ssh answers: a boot takes 2 s on a processor, some 15 s
 /// emulated, and minutes where many are emulated at once.
-const READY: Duration = Duration::from_secs(600);
-
-/// How long it may take to shut down when its keeper is ended: systemd gives a service 90 s.
-const SHUTDOWN: Duration = Duration::from_secs(90);
+pub(crate) const READY: Duration = Duration::from_secs(600);
 
 /// Boot a machine, and keep it in the foreground
 ///
@@ -60,7 +52,7 @@ Exit status:
 pub struct Start {
     /// The host's interface to the world, the tap device, memory as 512M, processors, and the disk or
     /// machine
-    #[arg(required = true, num_args = 3..=5, value_name = "ARGUMENT")]
+    #[arg(required = true, num_args = 1.., value_name = "ARGUMENT")]
     words: Vec<OsString>,
     /// qemu's own network, which needs no root: only ssh leads in, by a port of this system's loopback
     #[arg(long)]
@@ -122,7 +114,7 @@ impl Start {
         }
         let console = session.console.clone();
         let lock = running::keep(&asked.machine, &session.dirs)?;
-        let (accel, why) = self.accelerate(&asked.machine)?;
+        let (accel, why) = self.accel.decide(&asked.machine)?;
         if let Some(why) = why {
             console.note(&format!("emulated, for {why}"));
         }
@@ -132,16 +124,20 @@ impl Start {
             }
             None => Net::User(free_port()?),
         };
-        let folder = running::folder(&session.dirs);
-        let monitor = folder.join(format!("{}.qmp", asked.machine.name()));
+        let place = Place {
+            name: asked.machine.name(),
+            folder: running::folder(&session.dirs),
+            logs: asked.machine.dir.clone(),
+        };
         let command = qemu::Start {
             machine: &asked.machine,
             disk: &asked.disk,
+            serial: &asked.machine.path("serial.log"),
             memory: asked.memory,
             cpus: asked.cpus,
             kvm: accel == Accel::Kvm,
             net: &net,
-            monitor: &monitor,
+            monitor: &place.monitor(),
             more: &self.more,
         }
         .command()?;
@@ -150,8 +146,8 @@ impl Start {
             session.out.raw(words.join(" ") + "\n")?;
             return Ok(Status::Done);
         }
-        let accel = if accel == Accel::Kvm { "kvm" } else { "tcg" };
-        let keeper = Keeper::start(&asked.machine, &net, accel, &command, &folder, &console)?;
+        let accel = accel.word();
+        let keeper = Keeper::start(&asked.machine, place, &net, accel, &command, &console)?;
         let limit = Duration::from_secs(self.timeout);
         keeper.wait_ready(limit)?;
         let ssh = keeper.running.ssh;
@@ -198,33 +194,10 @@ impl Start {
         let path = if path.is_file() { path.to_owned() } else { machine.disk() };
         Ok(Asked { net, memory, cpus, disk: path, machine })
     }
-
-    /// How it is run, and why it is not by the processor.
-    fn accelerate(&self, machine: &Machine) -> Result<(Accel, Option<String>)> {
-        let own = bk_deb::debian::own_arch();
-        let verdict = || match machine.about.arch == own || machine.about.arch == "i386" {
-            true => kvm::probe(),
-            false => kvm::Verdict {
-                good: false,
-                reason: format!("this system's processor runs no '{}'", machine.about.arch),
-                speed: None,
-            },
-        };
-        match self.accel {
-            Accel::Tcg => Ok((Accel::Tcg, None)),
-            wanted => match (verdict(), wanted) {
-                (verdict, _) if verdict.good => Ok((Accel::Kvm, None)),
-                (verdict, Accel::Kvm) => Err(Error::new(verdict.reason)
-                    .context("KVM is of no use here")
-                    .hint("leave --accel out: the machine is emulated then")),
-                (verdict, _) => Ok((Accel::Tcg, Some(verdict.reason))),
-            },
-        }
-    }
 }
 
 /// A port of loopback that nobody listens on.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context(|| "no port is free".into())?;
     Ok(listener.local_addr()?.port())
 }
@@ -264,182 +237,4 @@ fn detach(machine: &Machine, session: &mut Session) -> Result<Status> {
     }
     session.out.raw(line)?;
     Ok(Status::Done)
-}
-
-/// Looks after a running machine, and clears up behind it.
-struct Keeper {
-    machine: Machine,
-    running: Running,
-    child: Mutex<Child>,
-    end: Arc<End>,
-    _cleanup: Cleanup,
-}
-
-/// What is to be done when the machine has ended, once.
-struct End {
-    name: String,
-    folder: PathBuf,
-    monitor: PathBuf,
-    qemu: Mutex<Option<Pid>>,
-    tap: Mutex<Option<Tap>>,
-    console: Console,
-}
-
-impl Keeper {
-    fn start(
-        machine: &Machine,
-        net: &Net,
-        accel: &str,
-        command: &[OsString],
-        folder: &Path,
-        console: &Console,
-    ) -> Result<Self> {
-        let failed = || format!("cannot start '{}'", machine.name());
-        let (ssh, tap) = match net {
-            Net::Tap(tap) => (SocketAddr::from((machine.about.address.ip(), 22)), Some(tap)),
-            Net::User(port) => (SocketAddr::from(([127, 0, 0, 1], *port)), None),
-        };
-        let running = Running {
-            pid: rustix::process::getpid().as_raw_nonzero().get(),
-            dir: machine.dir.clone(),
-            ssh,
-            accel: accel.to_owned(),
-            tap: tap.cloned(),
-        };
-        let end = Arc::new(End {
-            name: machine.name(),
-            folder: folder.to_owned(),
-            monitor: folder.join(format!("{}.qmp", machine.name())),
-            qemu: Mutex::new(None),
-            tap: Mutex::new(tap.cloned()),
-            console: console.clone(),
-        });
-        let cleanup = {
-            let end = end.clone();
-            Cleanup::new(move || end.shut_down())
-        };
-        running.tell(&machine.name(), folder)?;
-        let child = || -> Result<Child> {
-            if let Some(tap) = tap {
-                tap.up(folder, console)?;
-            }
-            drop(std::fs::remove_file(machine.path("serial.log")));
-            spawn(command, &machine.path("qemu.log"), console)
-        };
-        match child().context(failed) {
-            Ok(child) => {
-                let pid = Pid::from_raw(child.id().cast_signed());
-                *end.qemu.lock().unwrap_or_else(PoisonError::into_inner) = pid;
-                let (machine, child) = (machine.clone(), Mutex::new(child));
-                Ok(Keeper { machine, running, child, end, _cleanup: cleanup })
-            }
-            Err(error) => {
-                end.clear();
-                Err(error)
-            }
-        }
-    }
-
-    /// Waits for the ssh server's greeting, and says what went wrong if none comes.
-    fn wait_ready(&self, limit: Duration) -> Result<()> {
-        let ended = || {
-            let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-            child.try_wait().ok().flatten()
-        };
-        let serial = self.machine.path("serial.log");
-        ready::wait(self.running.ssh, limit, &serial, ended).map_err(|error| {
-            let log = file::read(&self.machine.path("qemu.log"), 1 << 16).unwrap_or_default();
-            let said = String::from_utf8_lossy(&log).trim().to_owned();
-            let error =
-                if said.is_empty() { error } else { Error::new(said).context(error.to_string()) };
-            error
-                .context(format!("'{}' does not answer", self.machine.name()))
-                .hint(format!("its console is in '{}'", display(&serial)))
-        })
-    }
-
-    /// Waits until it has shut down.
-    fn wait(&self) -> Result<()> {
-        loop {
-            let ended = {
-                let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-                child.try_wait().context(|| "cannot wait for qemu".into())?
-            };
-            match ended {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => {
-                    return Err(Error::new(format!("qemu has ended with {status}"))
-                        .hint(format!("see '{}'", display(self.machine.path("qemu.log")))));
-                }
-                // Short beside the time that a machine runs.
-                None => std::thread::sleep(Duration::from_millis(200)),
-            }
-        }
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(child.kill());
-        drop(child.wait());
-        *self.end.qemu.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        drop(child);
-        self.end.clear();
-    }
-}
-
-impl End {
-    /// Asks the machine to shut down, and ends it when it does not.
-    fn shut_down(&self) {
-        let pid = *self.qemu.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pid) = pid {
-            let asked = Monitor::connect(&self.monitor)
-                .and_then(|mut monitor| monitor.execute("system_powerdown", json!({})));
-            let start = Instant::now();
-            // The thread that waits for it takes what is left of it.
-            let alive = || rustix::process::test_kill_process(pid).is_ok();
-            while asked.is_ok() && alive() && start.elapsed() < SHUTDOWN {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            if alive() {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
-        }
-        self.clear();
-    }
-
-    fn clear(&self) {
-        let tap = self.tap.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(tap) = tap
-            && let Err(error) =
-                tap.down(&self.folder, running::others(&self.name, &self.folder), &self.console)
-        {
-            self.console.error(&error);
-        }
-        running::forget(&self.name, &self.folder);
-    }
-}
-
-/// Starts qemu, which ends when we do, and which a terminal's signals do not reach.
-fn spawn(words: &[OsString], log: &Path, console: &Console) -> Result<Child> {
-    let program = words.first().map_or(OsStr::new("qemu"), |word| word);
-    let shown: Vec<String> = words.iter().map(display).collect();
-    console.info(&format!("+ {}", shown.join(" ")));
-    let log = File::create(log).context(|| format!("cannot write '{}'", display(log)))?;
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
-        return Err(Error::new(format!("'{}' is not installed", display(program)))
-            .hint("install qemu-system-x86, or qemu-system-arm for arm64"));
-    }
-    Command::new("setpriv")
-        .args(["--pdeathsig", "KILL"])
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().context(|| "cannot write qemu's log".into())?)
-        .stderr(log)
-        .process_group(0)
-        .spawn()
-        .context(|| "cannot run 'setpriv'".into())
-        .hint(|| "install util-linux".into())
 }

@@ -75,7 +75,7 @@ fn why_a_machine_does_not_start_is_said() {
         (output.status.code(), said(&output))
     };
     for (words, status, why) in [
-        (&["512M", "1"][..], 2, "required"),
+        (&["512M", "1"][..], 2, "too few"),
         (&["512M", "0", &disk], 2, "processors"),
         (&["64M", "1", &disk], 2, "128M"),
         (&["512M", "1", "99"], 1, "no machine"),
