@@ -97,24 +97,20 @@ impl Session {
     }
 }
 
-/// Makes the `main` of a tool: `bk::main!(bk_deb::cli::Cli);`, or of one of its commands that has a
-/// program of its own: `bk::main!(bk_vm::cli::Cli, "create");`
+/// Makes the `main` of a tool: `bk::main!(bk_deb::cli::Cli);`
 #[macro_export]
 macro_rules! main {
-    ($tool:ty $(, $command:literal)?) => {
+    ($tool:ty) => {
         fn main() -> std::process::ExitCode {
-            $crate::run::<$tool>(&[$($command)?])
+            $crate::run::<$tool>()
         }
     };
 }
 
 /// Parses, configures and runs a tool, and tells what came of it as the stream contract says.
-/// `command` stands before the arguments.
-pub fn run<T: Tool>(command: &[&str]) -> ExitCode {
+pub fn run<T: Tool>() -> ExitCode {
     die_of_sigpipe();
-    let mut arguments: Vec<OsString> = std::env::args_os().collect();
-    let first = arguments.len().min(1);
-    arguments.splice(first..first, command.iter().map(OsString::from));
+    let arguments: Vec<OsString> = std::env::args_os().collect();
     let name = T::command().get_name().to_owned();
     let plain = Console::new(&name, Level::Normal, color("auto"));
     match start::<T>(&name, &arguments, &plain) {

@@ -214,7 +214,9 @@ fn the_manuals_machine() {
     let devices = || done(&mut networks.on_host(&["ip", "-o", "link"], dir.path()));
     let forwarding = ["cat", "/proc/sys/net/ipv4/ip_forward"];
     let forwarding = || done(&mut networks.on_host(&forwarding, dir.path()));
-    done(&mut vm(&["stop", "11"]));
+    let mut machines = machines;
+    done(&mut vm(&["exec", "11", "sudo", "systemctl", "--no-block", "poweroff"]));
+    assert!(machines[1].0.wait().unwrap().success(), "it has shut down by itself");
     assert!(rules().contains("bkvm_qtap0") && !rules().contains("bkvm_qtap1"), "{}", rules());
     assert_eq!(forwarding(), "1\n", "the other needs it still");
     done(&mut vm(&["stop", "10"]));

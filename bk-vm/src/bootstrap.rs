@@ -31,6 +31,10 @@ const CONNECTIONS: usize = 6;
 /// Another create makes the same base: that takes seconds, and minutes over a slow line.
 const WAIT: Duration = Duration::from_secs(1800);
 
+/// Bases and packages are kept for so long after their last use: a suite's point releases are two months
+/// apart, and its security updates come every few days.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// What a base is asked to be.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -92,12 +96,14 @@ fn hash(text: &str) -> String {
 /// Where bases, indexes and packages are kept.
 pub struct Store {
     dir: PathBuf,
+    /// The program `bk-vm`, a part of whose work runs in namespaces of its own.
+    program: PathBuf,
 }
 
 impl Store {
-    /// The folder `vm` of a cache.
-    pub fn new(cache: &Path) -> Self {
-        Store { dir: cache.join("vm") }
+    /// The folder `vm` of a cache, for the program `bk-vm`.
+    pub fn new(cache: &Path, program: &Path) -> Self {
+        Store { dir: cache.join("vm"), program: program.to_owned() }
     }
 
     /// What the base would be made of, by what the archives say now. A choice made before of the same
@@ -151,6 +157,7 @@ impl Store {
     /// The base of a plan, if it has been made.
     pub fn base(&self, plan: &Plan) -> Option<Base> {
         let dir = self.dir.join("bases").join(plan.key());
+        touch(&dir);
         dir.is_dir().then_some(Base { dir })
     }
 
@@ -170,11 +177,12 @@ impl Store {
         let debs = self.fetch(plan, fetch, console)?;
         let failed = || "cannot make the base of the machine".to_owned();
         let dir = file::TempDir::new_in(&bases)?;
-        build(plan, &debs, dir.path(), &privilege, console).context(failed)?;
+        build(plan, &debs, dir.path(), &self.program, &privilege, console).context(failed)?;
         let key = plan.key();
         let made = dir.path().join("base");
         std::fs::rename(&made, bases.join(&key)).context(failed)?;
         file::sync_dir(&bases)?;
+        self.prune();
         Ok(Base { dir: bases.join(key) })
     }
 
@@ -201,8 +209,30 @@ impl Store {
             let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(work)).collect();
             threads.into_iter().map(|thread| archive::joined(thread.join())).collect()
         });
-        done.map(|_| plan.packages.iter().map(path).collect())
+        done?;
+        let paths: Vec<PathBuf> = plan.packages.iter().map(path).collect();
+        paths.iter().for_each(|path| touch(path));
+        Ok(paths)
     }
+
+    /// Removes bases and packages that nothing was made of for long. That one stays is no harm.
+    fn prune(&self) {
+        for folder in ["bases", "debs", "plans"] {
+            for entry in std::fs::read_dir(self.dir.join(folder)).into_iter().flatten().flatten() {
+                let used = entry.metadata().and_then(|about| about.modified()).ok();
+                if used.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > UNUSED) {
+                    let path = entry.path();
+                    drop(std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path)));
+                }
+            }
+        }
+    }
+}
+
+/// Says of a file or folder that it is used, if it is there.
+fn touch(path: &Path) {
+    let now = std::time::SystemTime::now();
+    drop(std::fs::File::open(path).and_then(|file| file.set_modified(now)));
 }
 
 /// Names become paths by it.
@@ -237,6 +267,7 @@ fn build(
     plan: &Plan,
     debs: &[PathBuf],
     dir: &Path,
+    program: &Path,
     privilege: &Privilege,
     console: &Console,
 ) -> Result<()> {
@@ -244,11 +275,8 @@ fn build(
     let list = dir.join("plan.json");
     file::write(&list, serde_json::to_vec(&Work { plan: plan.clone(), debs: debs.to_vec() })?)?;
     console.note(&format!("unpacking and configuring {} packages", plan.packages.len()));
-    let own = std::env::current_exe().context(|| "cannot find this program itself".into())?;
-    // Whether it was called as bk-vm-create or not.
-    let own = own.with_file_name("bk-vm");
     let separate = ["unshare", "--mount", "--pid", "--fork", "--kill-child"];
-    let inside = privilege.command(&separate, console).arg(&own).arg("inside");
+    let inside = privilege.command(&separate, console).arg(program).arg("inside");
     inside.arg(&list).arg(&tree).output()?;
     console.note("writing the disk");
     file::create_dir(&made)?;

@@ -1,6 +1,9 @@
 //! The command line of bk-vm.
 
-use bk::{Common, Needs, Result, Session, Status, Tool};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bk::{Common, Console, Context, Error, Level, Needs, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
 use crate::clone::Clone;
@@ -27,6 +30,26 @@ pub struct Cli {
     command: Command,
     #[command(flatten)]
     common: Common,
+}
+
+/// The program itself, though it may have been called as one of its commands.
+pub(crate) fn program() -> Result<PathBuf> {
+    let own = std::env::current_exe().context(|| "cannot find this program itself".into())?;
+    Ok(own.with_file_name("bk-vm"))
+}
+
+/// Becomes `bk-vm COMMAND` with our arguments: what small programs of the commands' own names do.
+pub fn become_command(command: &str) -> ExitCode {
+    use std::os::unix::process::CommandExt;
+    let error = program().map(|program| {
+        let mut own = std::process::Command::new(program);
+        Error::from(own.arg0("bk-vm").arg(command).args(std::env::args_os().skip(1)).exec())
+            .context("cannot run 'bk-vm', which belongs beside this program")
+    });
+    let (Ok(error) | Err(error)) = error;
+    Console::new(&format!("bk-vm-{command}"), Level::Normal, false).error(&error);
+    // As a shell says of a program that it cannot run.
+    ExitCode::from(126)
 }
 
 #[derive(Subcommand)]

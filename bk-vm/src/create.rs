@@ -162,7 +162,7 @@ impl Create {
             packages: self.add.clone(),
             size: self.size,
         };
-        let store = Store::new(&session.dirs.cache);
+        let store = Store::new(&session.dirs.cache, &crate::cli::program()?);
         let plan = store.plan(&wanted, &fetch, &console).context(failed)?;
         if self.dry_run {
             for item in &plan.packages {

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bk::{Cleanup, Console, Context, Error, Result, display, file};
+use bk::{Cleanup, Cmd, Console, Context, Error, Result, display, file};
 use rustix::process::{Pid, Signal};
 use serde_json::json;
 
@@ -212,11 +212,11 @@ fn spawn(words: &[OsString], log: &Path, console: &Console) -> Result<Child> {
     let shown: Vec<String> = words.iter().map(display).collect();
     console.info(&format!("+ {}", shown.join(" ")));
     let log = File::create(log).context(|| format!("cannot write '{}'", display(log)))?;
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
-        return Err(Error::new(format!("'{}' is not installed", display(program)))
-            .hint("install qemu-system-x86, or qemu-system-arm for arm64"));
-    }
+    // setpriv would say of a program that is missing what nobody understands.
+    Cmd::new(program, console)
+        .arg("--version")
+        .output()
+        .hint(|| "install qemu-system-x86, or qemu-system-arm for arm64".into())?;
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL"])
         .args(words)

@@ -123,8 +123,14 @@ pub fn stop(machine: &Machine, limit: Duration, dirs: &Dirs, console: &Console) 
             }
             !held(&lock)
         };
-        // It may have ended in between.
-        let _ = rustix::process::kill_process(pid, Signal::TERM);
+        match rustix::process::kill_process(pid, Signal::TERM) {
+            Err(rustix::io::Errno::PERM) => {
+                return Err(Error::new(format!("'{name}' was started by another user"))
+                    .hint("stop it as that user, or as root"));
+            }
+            // It may have ended in between.
+            _ => {}
+        }
         good = gone(limit);
         if !good {
             console.warn(&format!("'{name}' did not shut down in {} s", limit.as_secs()));

@@ -205,12 +205,8 @@ pub(crate) fn free_port() -> Result<u16> {
 /// Starts this program again, in the background, and waits for what it says.
 fn detach(machine: &Machine, session: &mut Session) -> Result<Status> {
     let failed = || format!("cannot start '{}' in the background", machine.name());
-    let own = std::env::current_exe().context(failed)?.with_file_name("bk-vm");
+    let own = crate::cli::program().context(failed)?;
     let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    // Called as bk-vm-start, the command's name is not among them.
-    if std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("bk-vm-start")) {
-        words.insert(0, "start".into());
-    }
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     words.insert(end, "--attached".into());
     let said = machine.path("start.log");

@@ -5,6 +5,7 @@ mod deb;
 mod measure;
 mod repo;
 mod server;
+mod vm;
 
 use std::process::Command;
 
@@ -31,7 +32,7 @@ pub fn run(args: &Args) -> Result<()> {
     install::apt(&["gcc", "libc6-dev"])?;
     // A program takes minutes to build as it is shipped.
     let group = args.name.as_deref().and_then(|name| name.split(' ').next());
-    let only = group.filter(|group| ["deb", "repo", "aptcache"].contains(group));
+    let only = group.filter(|group| ["deb", "repo", "aptcache", "vm"].contains(group));
     let programs = dist::build(only.map(|group| format!("bk-{group}")).as_deref())?;
     let dir = workspace::target()?.join("bench");
     bk::file::create_dir(&dir)?;
@@ -51,6 +52,9 @@ pub fn run(args: &Args) -> Result<()> {
         if args.name.as_deref() != Some("repo serve") {
             cases.extend(repo::cases(&dir, program, args.packages, &wanted)?);
         }
+    }
+    if let Some(program) = named("bk-vm").filter(|_| group("vm")) {
+        cases.extend(vm::cases(&dir, program)?);
     }
     if let Some(program) = named("bk-aptcache").filter(|_| group("aptcache")) {
         aptcache::run(&dir, program, args.runs)?;

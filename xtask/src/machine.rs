@@ -37,7 +37,7 @@ pub fn tarball(dir: &Path, suite: Option<&str>, cache: Option<&str>) -> Result<P
 }
 
 /// The code name of this system's Debian.
-fn own_suite() -> Result<String> {
+pub fn own_suite() -> Result<String> {
     let text = std::fs::read_to_string("/etc/os-release")?;
     let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let name = name.map(|name| name.trim_matches('"').to_owned());

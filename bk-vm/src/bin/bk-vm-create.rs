@@ -1,3 +1,5 @@
 //! `bk-vm create` by the name it had in 2011.
 
-bk::main!(bk_vm::cli::Cli, "create");
+fn main() -> std::process::ExitCode {
+    bk_vm::cli::become_command("create")
+}
