@@ -29,12 +29,10 @@ pub(super) fn enter(tree: &Path) -> Result<()> {
         rustix::mount::mount_bind(Path::new("/dev").join(name), &at).context(failed)?;
     }
     rustix::process::chroot(tree).context(failed)?;
-    rustix::process::chdir("/").context(failed)?;
-    let none = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    rustix::mount::mount("proc", "/proc", "proc", none, None).context(failed)
+    rustix::process::chdir("/").context(failed)
 }
 
-/// Takes away what [`enter`] put there.
+/// Takes away what [`enter`] and [`run`] put there.
 pub(super) fn leave() -> Result<()> {
     let failed = || "cannot leave the tree".to_owned();
     for name in DEVICES {
@@ -47,6 +45,10 @@ pub(super) fn leave() -> Result<()> {
 
 /// Runs preinst of all, and then dpkg, which runs the rest.
 pub(super) fn run(plan: &Plan, console: &Console) -> Result<()> {
+    // Not before the folder has the owner that its package says: then it is the kernel's.
+    let none = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount("proc", "/proc", "proc", none, None)
+        .context(|| "cannot mount '/proc'".into())?;
     file::write(Path::new(POLICY), "#!/bin/sh\nexit 101\n")?;
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))?;
