@@ -20,7 +20,7 @@ use crate::archive::{self, Archive, Index};
 use crate::resolve;
 
 /// How a base is made of packages: another way gets another number, and so another base.
-const RECIPE: &str = "bk-vm base 4";
+const RECIPE: &str = "bk-vm base 6";
 
 /// A list of packages and its hashes have some 30 kB.
 const LIST_LIMIT: u64 = 16 << 20;

@@ -11,6 +11,10 @@ use super::Plan;
 /// The devices scripts use. They are the host's: not even root may make any in a user namespace.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
+/// Where dpkg has control files, of what is unpacked and of what is being unpacked.
+const INFO: &str = "/var/lib/dpkg/info";
+const UNPACKING: &str = "/var/lib/dpkg/tmp.ci";
+
 /// No service is started in a tree (Debian's invoke-rc.d interface, policy-rc.d).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -57,16 +61,9 @@ pub(super) fn run(plan: &Plan, console: &Console) -> Result<()> {
     items.sort_by_key(|item| item.name != "base-passwd");
     for item in items {
         let names = [item.name.clone(), format!("{}:{}", item.name, item.architecture)];
-        let path = |name: &String| format!("/var/lib/dpkg/info/{name}.preinst");
-        let Some(script) = names.iter().map(path).find(|path| Path::new(path).exists()) else {
-            continue;
-        };
-        environment(Cmd::new(script, console), plan)
-            .arg("install")
-            .env("DPKG_MAINTSCRIPT_PACKAGE", &item.name)
-            .env("DPKG_MAINTSCRIPT_NAME", "preinst")
-            .env("DPKG_MAINTSCRIPT_ARCH", &plan.arch)
-            .output()?;
+        let path = |name: &String| Path::new(INFO).join(format!("{name}.preinst"));
+        let Some(script) = names.iter().map(path).find(|path| path.exists()) else { continue };
+        preinst(&item.name, &script, plan, console)?;
     }
     environment(Cmd::new("dpkg", console), plan)
         .args(["--force-unsafe-io", "--configure", "--pending"])
@@ -77,6 +74,24 @@ pub(super) fn run(plan: &Plan, console: &Console) -> Result<()> {
             .context("dpkg finds packages that are not whole"));
     }
     fs::remove_file(POLICY).context(|| format!("cannot remove '{POLICY}'"))
+}
+
+/// Runs one where dpkg has the control files of what it unpacks: debconf learns from there whose it is.
+fn preinst(name: &str, script: &Path, plan: &Plan, console: &Console) -> Result<()> {
+    let folder = Path::new(UNPACKING);
+    let failed = || format!("cannot run the preinst of '{name}'");
+    file::create_dir(folder)?;
+    file::write(&folder.join("control"), format!("Package: {name}\n"))?;
+    let place = folder.join("preinst");
+    fs::hard_link(script, &place).context(failed)?;
+    environment(Cmd::new(&place, console), plan)
+        .arg("install")
+        .env("DPKG_MAINTSCRIPT_PACKAGE", name)
+        .env("DPKG_MAINTSCRIPT_NAME", "preinst")
+        .env("DPKG_MAINTSCRIPT_ARCH", &plan.arch)
+        .output()
+        .context(failed)?;
+    fs::remove_dir_all(folder).context(failed)
 }
 
 fn environment(cmd: Cmd, plan: &Plan) -> Cmd {

@@ -56,9 +56,11 @@ pub(super) fn make(tree: &Path, to: &Path) -> Result<()> {
 
 fn initrd(tree: &Path, version: &str) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for dir in ["bin", "dev", "lib", "modules", "root"] {
+    for dir in ["bin", "dev", "modules", "root", "usr", "usr/lib"] {
         archive.add(dir, 0o040755, b"");
     }
+    // The programs name their library by one path or the other, before and since Debian 13.
+    archive.add("lib", 0o120777, b"usr/lib");
     archive.add("init", 0o100755, INIT.as_bytes());
     for name in PROGRAMS {
         let bytes = file::read(&tree.join("usr/lib/klibc/bin").join(name), LIMIT)?;
@@ -67,7 +69,7 @@ fn initrd(tree: &Path, version: &str) -> Result<Vec<u8>> {
     for entry in std::fs::read_dir(tree.join("usr/lib"))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("klibc-") && name.ends_with(".so") {
-            archive.add(&format!("lib/{name}"), 0o100755, &file::read(&entry.path(), LIMIT)?);
+            archive.add(&format!("usr/lib/{name}"), 0o100755, &file::read(&entry.path(), LIMIT)?);
         }
     }
     let folder = tree.join("usr/lib/modules").join(version);

@@ -21,7 +21,9 @@ const MASKED: [&str; 6] = [
 ];
 
 /// What scripts left that is of this place, or of one machine alone. Host keys are every machine's own.
-const LEFT: [&str; 11] = [
+const LEFT: [&str; 13] = [
+    "/var/cache/ldconfig/aux-cache",
+    "/var/lib/dbus/machine-id",
     "/etc/hosts",
     "/etc/machine-id",
     "/etc/hostname",

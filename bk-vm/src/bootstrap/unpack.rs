@@ -172,7 +172,11 @@ fn put<R: Read>(
         match kind.is_symlink() {
             true => {
                 use std::os::unix::ffi::OsStrExt;
-                symlink(std::ffi::OsStr::from_bytes(&target), path)?;
+                let target = Path::new(std::ffi::OsStr::from_bytes(&target));
+                // Since Debian 13 the links of a merged /usr are files of base-files, too.
+                if fs::read_link(path).ok().as_deref() != Some(target) {
+                    symlink(target, path)?;
+                }
                 lchown(path, Some(number(uid)), Some(number(gid)))?;
             }
             false => fs::hard_link(absolute(&target)?, path)?,
