@@ -28,7 +28,7 @@ pub struct Keeper {
     machine: Machine,
     /// What is told of it.
     pub running: Running,
-    child: Mutex<Child>,
+    child: Child,
     end: Arc<End>,
     _cleanup: Cleanup,
 }
@@ -112,8 +112,7 @@ impl Keeper {
             Ok(child) => {
                 let pid = Pid::from_raw(child.id().cast_signed());
                 *end.qemu.lock().unwrap_or_else(PoisonError::into_inner) = pid;
-                let (machine, child) = (machine.clone(), Mutex::new(child));
-                Ok(Keeper { machine, running, child, end, _cleanup: cleanup })
+                Ok(Keeper { machine: machine.clone(), running, child, end, _cleanup: cleanup })
             }
             Err(error) => {
                 end.clear();
@@ -123,12 +122,9 @@ impl Keeper {
     }
 
     /// Waits for the ssh server's greeting, and says what went wrong if none comes.
-    pub fn wait_ready(&self, limit: Duration) -> Result<()> {
-        let ended = || {
-            let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-            child.try_wait().ok().flatten()
-        };
+    pub fn wait_ready(&mut self, limit: Duration) -> Result<()> {
         let serial = self.end.place.serial();
+        let ended = || self.child.try_wait().ok().flatten();
         ready::wait(self.running.ssh, limit, &serial, ended).map_err(|error| {
             let log = file::read(&self.end.place.qemu_log(), 1 << 16).unwrap_or_default();
             let said = String::from_utf8_lossy(&log).trim().to_owned();
@@ -141,13 +137,9 @@ impl Keeper {
     }
 
     /// Waits until it has shut down.
-    pub fn wait(&self) -> Result<()> {
+    pub fn wait(&mut self) -> Result<()> {
         loop {
-            let ended = {
-                let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-                child.try_wait().context(|| "cannot wait for qemu".into())?
-            };
-            match ended {
+            match self.child.try_wait().context(|| "cannot wait for qemu".into())? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => {
                     return Err(Error::new(format!("qemu has ended with {status}"))
@@ -162,11 +154,9 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(child.kill());
-        drop(child.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
         *self.end.qemu.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        drop(child);
         self.end.clear();
     }
 }

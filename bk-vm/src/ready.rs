@@ -27,7 +27,7 @@ pub fn wait(
     ssh: SocketAddr,
     limit: Duration,
     serial: &Path,
-    ended: impl Fn() -> Option<ExitStatus>,
+    mut ended: impl FnMut() -> Option<ExitStatus>,
 ) -> Result<()> {
     let start = Instant::now();
     loop {

@@ -123,13 +123,10 @@ pub fn stop(machine: &Machine, limit: Duration, dirs: &Dirs, console: &Console) 
             }
             !held(&lock)
         };
-        match rustix::process::kill_process(pid, Signal::TERM) {
-            Err(rustix::io::Errno::PERM) => {
-                return Err(Error::new(format!("'{name}' was started by another user"))
-                    .hint("stop it as that user, or as root"));
-            }
-            // It may have ended in between.
-            _ => {}
+        // Any other error means that it has ended in between.
+        if rustix::process::kill_process(pid, Signal::TERM) == Err(rustix::io::Errno::PERM) {
+            return Err(Error::new(format!("'{name}' was started by another user"))
+                .hint("stop it as that user, or as root"));
         }
         good = gone(limit);
         if !good {

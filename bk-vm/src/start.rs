@@ -113,7 +113,8 @@ impl Start {
             return detach(&asked.machine, session);
         }
         let console = session.console.clone();
-        let lock = running::keep(&asked.machine, &session.dirs)?;
+        // Held until the keeper has cleared up.
+        let _lock = running::keep(&asked.machine, &session.dirs)?;
         let (accel, why) = self.accel.decide(&asked.machine)?;
         if let Some(why) = why {
             console.note(&format!("emulated, for {why}"));
@@ -147,7 +148,7 @@ impl Start {
             return Ok(Status::Done);
         }
         let accel = accel.word();
-        let keeper = Keeper::start(&asked.machine, place, &net, accel, &command, &console)?;
+        let mut keeper = Keeper::start(&asked.machine, place, &net, accel, &command, &console)?;
         let limit = Duration::from_secs(self.timeout);
         keeper.wait_ready(limit)?;
         let ssh = keeper.running.ssh;
@@ -158,9 +159,7 @@ impl Start {
             accel: accel.to_owned(),
         })?;
         session.out.flush()?;
-        keeper.wait()?;
-        drop(lock);
-        Ok(Status::Done)
+        keeper.wait().map(|()| Status::Done)
     }
 
     fn asked(&self, session: &Session) -> Result<Asked> {

@@ -91,7 +91,7 @@ impl Test {
             more: &["-snapshot".into()],
         }
         .command()?;
-        let keeper = Keeper::start(&machine, place, &net, accel.word(), &command, &console)?;
+        let mut keeper = Keeper::start(&machine, place, &net, accel.word(), &command, &console)?;
         if let Err(error) = keeper.wait_ready(Duration::from_secs(self.timeout)) {
             // The log goes with the machine: its end is said here.
             let log = file::read(&logs.path().join("serial.log"), 16 << 20).unwrap_or_default();
