@@ -220,7 +220,9 @@ impl Store {
         for folder in ["bases", "debs", "plans"] {
             for entry in std::fs::read_dir(self.dir.join(folder)).into_iter().flatten().flatten() {
                 let used = entry.metadata().and_then(|about| about.modified()).ok();
-                if used.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > UNUSED) {
+                let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+                let age = used.and_then(|time| time.elapsed().ok());
+                if !hidden && age.is_some_and(|age| age > UNUSED) {
                     let path = entry.path();
                     drop(std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path)));
                 }
@@ -253,13 +255,6 @@ fn clear(bases: &Path, privilege: &Privilege, console: &Console) {
 pub struct Base {
     /// The folder of all three.
     pub dir: PathBuf,
-}
-
-impl Base {
-    /// The disk.
-    pub fn disk(&self) -> PathBuf {
-        self.dir.join(crate::machine::DISK)
-    }
 }
 
 /// Makes a base as `DIR/base`.
