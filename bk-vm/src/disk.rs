@@ -76,7 +76,7 @@ impl Files {
         let script = dir.path().join("script");
         let run = |lines: &str, write: bool| -> Result<Vec<String>> {
             file::write(&script, lines)?;
-            let debugfs = Cmd::new("debugfs", console).env("LC_ALL", "C");
+            let debugfs = Cmd::new(sbin("debugfs"), console).env("LC_ALL", "C");
             let debugfs = if write { debugfs.arg("-w") } else { debugfs };
             let output = debugfs.arg("-f").arg(&script).arg(disk).output_unchecked()?;
             // It says its version first, and ends with 0 whatever happened.
@@ -147,6 +147,12 @@ impl Files {
             false => Err(Error::new(wrong.join("\n")).context(failed())),
         }
     }
+}
+
+/// A program of administrators', whose folder is not on everybody's PATH.
+fn sbin(name: &str) -> PathBuf {
+    let path = Path::new("/usr/sbin").join(name);
+    if path.exists() { path } else { name.into() }
 }
 
 /// The folders above a path, but for the root.
