@@ -101,18 +101,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_an_address_and_a_name() {
+    fn a_number_is_an_address_and_a_name() -> bk::Result<()> {
         for text in ["10", "192.168.100.10", "buildkit10"] {
-            let address: Address = text.parse().unwrap();
+            let address: Address = text.parse()?;
             assert_eq!(address.to_string(), "192.168.100.10");
             assert_eq!(address.gateway().to_string(), "192.168.100.254");
             assert_eq!(address.network(), "192.168.100.0/24");
             assert_eq!(address.name(), "buildkit10");
             assert_eq!(address.mac(), "52:54:c0:a8:64:0a");
         }
-        assert_eq!("10.0.3.7".parse::<Address>().unwrap().gateway().to_string(), "10.0.3.254");
+        assert_eq!("10.0.3.7".parse::<Address>()?.gateway().to_string(), "10.0.3.254");
         for bad in ["0", "254", "255", "-1", "", "x", "8.8.8.8", "192.168.100.254", "1e1"] {
             assert_eq!(bad.parse::<Address>().unwrap_err().exit_status(), Status::Usage, "{bad}");
         }
+        Ok(())
     }
 }

@@ -281,6 +281,10 @@ fn package<'a>(paragraph: &'a [u8], uri: &'a str) -> Option<Package<'a>> {
 mod tests {
     use super::*;
 
+    fn none() -> bk::Error {
+        bk::Error::new("nothing there")
+    }
+
     fn source(uri: &str, suites: &[&str]) -> sources::Source {
         sources::Source {
             uris: vec![uri.to_owned()],
@@ -315,14 +319,15 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_a_name_counts() {
+    fn the_newest_of_a_name_counts() -> bk::Result<()> {
         let index = Index::of(
             "Package: a\nVersion: 1.10\nProvides: x (= 2), y\n\nPackage: a\nVersion: 1.9\n\nPackage: b\n",
         );
-        assert_eq!(index.get("a").unwrap().version, "1.10");
+        assert_eq!(index.get("a").ok_or_else(none)?.version, "1.10");
         assert!(index.get("b").is_none());
         assert_eq!(index.providers("x").map(|p| p.name).collect::<Vec<_>>(), ["a"]);
         let provided: Vec<_> = provides("x (= 2), y").collect();
         assert_eq!(provided, [("x", Some("2")), ("y", None)]);
+        Ok(())
     }
 }

@@ -230,22 +230,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxies_and_sizes_are_read() {
+    fn proxies_and_sizes_are_read() -> bk::Result<()> {
         for (text, read) in [
             ("127.0.0.1", "127.0.0.1:9999"),
             ("127.0.0.1:3142", "127.0.0.1:3142"),
             ("http://cache/", "cache:9999"),
         ] {
-            assert_eq!(proxy(text).unwrap(), read);
+            assert_eq!(proxy(text)?, read);
         }
         for bad in ["", ":1", "a b", "a:x", "a:99999"] {
             assert!(proxy(bad).is_err(), "{bad}");
         }
         for (text, bytes) in [("512M", 512 << 20), ("8G", 8 << 30), ("4096", 4096)] {
-            assert_eq!(size(text).unwrap(), bytes);
+            assert_eq!(size(text)?, bytes);
         }
         for bad in ["", "G", "-1M", "1.5G", "99999999999999T"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+        Ok(())
     }
 }

@@ -187,35 +187,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_written_replaced_and_owned() {
-        let dir = tempfile::tempdir().unwrap();
+    fn files_are_written_replaced_and_owned() -> bk::Result<()> {
+        let dir = tempfile::tempdir()?;
         let place = |name: &str| dir.path().join(name);
-        let tool = |words: &[&str]| {
+        let tool = |words: &[&str]| -> bk::Result<String> {
             let mut command = std::process::Command::new(words[0]);
-            let output = command.args(&words[1..]).arg(place("disk")).output().unwrap();
+            let output = command.args(&words[1..]).arg(place("disk")).output()?;
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
+            Ok(String::from_utf8(output.stdout)?)
         };
-        std::fs::File::create(place("disk")).unwrap().set_len(4 << 20).unwrap();
-        tool(&["mke2fs", "-q", "-F", "-t", "ext4"]);
-        bk::file::create_dir(&place("tree/a b")).unwrap();
-        bk::file::write(&place("tree/a b/file"), "copied\n").unwrap();
-        std::os::unix::fs::symlink("a b/file", place("tree/link")).unwrap();
+        std::fs::File::create(place("disk"))?.set_len(4 << 20)?;
+        tool(&["mke2fs", "-q", "-F", "-t", "ext4"])?;
+        bk::file::create_dir(&place("tree/a b"))?;
+        bk::file::write(&place("tree/a b/file"), "copied\n")?;
+        std::os::unix::fs::symlink("a b/file", place("tree/link"))?;
         for text in ["one\n", "two\n"] {
             let mut files = Files::default();
             files.text("/etc/deep/text", text, 0o600);
             files.text("/home/ubuntu/.x", text, 0o644);
-            files.copy(&place("tree"), "/srv/tree").unwrap();
-            files.write(&place("disk"), dir.path(), &Console::silent()).unwrap();
+            files.copy(&place("tree"), "/srv/tree")?;
+            files.write(&place("disk"), dir.path(), &Console::silent())?;
         }
-        tool(&["e2fsck", "-fn"]);
+        tool(&["e2fsck", "-fn"])?;
         let read = |path: &str| tool(&["debugfs", "-R", &format!("cat \"{path}\"")]);
-        assert_eq!(read("/etc/deep/text"), "two\n");
-        assert_eq!(read("/srv/tree/a b/file"), "copied\n");
+        assert_eq!(read("/etc/deep/text")?, "two\n");
+        assert_eq!(read("/srv/tree/a b/file")?, "copied\n");
         let stat = |path: &str| tool(&["debugfs", "-R", &format!("stat {path}")]);
-        assert!(stat("/srv/tree/link").contains("link dest: \"a b/file\""));
-        assert!(stat("/etc/deep/text").contains("Mode:  0600"));
-        assert!(stat("/home/ubuntu/.x").contains("User:  1000"));
+        assert!(stat("/srv/tree/link")?.contains("link dest: \"a b/file\""));
+        assert!(stat("/etc/deep/text")?.contains("Mode:  0600"));
+        assert!(stat("/home/ubuntu/.x")?.contains("User:  1000"));
+        Ok(())
     }
 
     #[test]
@@ -227,10 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_the_2011_tools() {
-        assert_eq!(pair("a b -> /srv/x/").unwrap(), ("a b".into(), "/srv/x".into()));
+    fn pairs_are_the_2011_tools() -> bk::Result<()> {
+        assert_eq!(pair("a b -> /srv/x/")?, ("a b".into(), "/srv/x".into()));
         for bad in ["a", "a -> b", "-> /x", "a -> /", "a -> /x/../y", "a -> //x"] {
             assert!(pair(bad).is_err(), "{bad}");
         }
+        Ok(())
     }
 }

@@ -157,26 +157,30 @@ fn set(path: &str, value: &str) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn none() -> bk::Error {
+        bk::Error::new("nothing there")
+    }
+
     #[test]
-    fn devices_are_words() {
+    fn devices_are_words() -> bk::Result<()> {
         for good in ["eth1", "qtap0", "enp0s31f6", "br-lan", "eth0.100"] {
-            assert_eq!(device(good).unwrap(), good);
+            assert_eq!(device(good)?, good);
         }
         for bad in ["", "-x", "a b", "a\"b", "sixteen-letters-", "a/b", "x;"] {
             assert_eq!(device(bad).unwrap_err().exit_status(), Status::Usage, "{bad}");
         }
+        Ok(())
     }
 
     #[test]
-    fn nft_takes_the_rules() {
-        let tap =
-            Tap { tap: "br-x.0".into(), iface: "eth0.100".into(), address: "10".parse().unwrap() };
+    fn nft_takes_the_rules() -> bk::Result<()> {
+        let tap = Tap { tap: "br-x.0".into(), iface: "eth0.100".into(), address: "10".parse()? };
         let mut child = std::process::Command::new("nft")
             .args(["--check", "-f", "-"])
             .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(tap.rules().as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success());
+            .spawn()?;
+        child.stdin.take().ok_or_else(none)?.write_all(tap.rules().as_bytes())?;
+        assert!(child.wait()?.success());
+        Ok(())
     }
 }

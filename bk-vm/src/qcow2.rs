@@ -69,22 +69,27 @@ fn rename(cluster: &[u8], name: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn none() -> bk::Error {
+        bk::Error::new("nothing there")
+    }
+
     #[test]
-    fn the_raw_disk_has_the_other_name() {
-        let dir = tempfile::tempdir().unwrap();
+    fn the_raw_disk_has_the_other_name() -> bk::Result<()> {
+        let dir = tempfile::tempdir()?;
         let place = |name: &str| dir.path().join(name);
         let (disk, old, new) =
             (place("x.qcow2"), place("old.raw"), place("a,longer name, by far.raw"));
-        make(&disk, &old, &new, 1 << 20, &Console::silent()).unwrap();
-        bk::file::write(&new, vec![7; 1 << 20]).unwrap();
-        std::fs::remove_file(old).unwrap();
-        let img = |words: &[&str]| {
-            let output =
-                std::process::Command::new("qemu-img").args(words).arg(&disk).output().unwrap();
+        make(&disk, &old, &new, 1 << 20, &Console::silent())?;
+        bk::file::write(&new, vec![7; 1 << 20])?;
+        std::fs::remove_file(old)?;
+        let img = |words: &[&str]| -> bk::Result<()> {
+            let output = std::process::Command::new("qemu-img").args(words).arg(&disk).output()?;
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Ok(())
         };
-        img(&["check", "-q"]);
-        img(&["compare", "-q", "-f", "raw", new.to_str().unwrap()]);
+        img(&["check", "-q"])?;
+        img(&["compare", "-q", "-f", "raw", new.to_str().ok_or_else(none)?])?;
+        Ok(())
     }
 
     #[test]

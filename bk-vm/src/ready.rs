@@ -89,16 +89,15 @@ mod tests {
 
     /// Waits for a server that says `greeting` after accepting, and then nothing more.
     fn wait_for(greeting: &'static str, limit: Duration, serial: &str) -> Result<()> {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir()?;
         let log = dir.path().join("serial.log");
-        bk::file::write(&log, serial).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        bk::file::write(&log, serial)?;
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
         std::thread::spawn(move || {
             let mut streams = Vec::new();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                stream.write_all(greeting.as_bytes()).unwrap();
+            for mut stream in listener.incoming().flatten() {
+                drop(stream.write_all(greeting.as_bytes()));
                 streams.push(stream);
             }
         });

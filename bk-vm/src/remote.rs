@@ -61,11 +61,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_reads_the_words_that_were_meant() {
+    fn a_shell_reads_the_words_that_were_meant() -> bk::Result<()> {
         for word in ["plain", "", "a b", "it's", "$(x)", "a\nb", "\"", "~", "*"] {
             let script = format!("printf %s {}", quoted(word));
-            let output = Command::new("sh").args(["-c", &script]).output().unwrap();
-            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+            let output = Command::new("sh").args(["-c", &script]).output()?;
+            assert_eq!(String::from_utf8(output.stdout)?, word);
         }
+        Ok(())
     }
 }
