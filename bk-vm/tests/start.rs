@@ -91,5 +91,5 @@ fn why_a_machine_does_not_start_is_said() {
     let (code, said) = start(&["512M", "1", "--detach", &disk]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("no disk to mount") || said.contains("Kernel panic"), "{said}");
-    assert!(!done(&mut vm(&["list"])).contains("\trunning\t"));
+    assert!(done(&mut vm(&["list"])).contains("buildkit22\t192.168.100.22\tstopped\t"));
 }
