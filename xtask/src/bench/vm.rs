@@ -5,7 +5,7 @@ use std::process::Command;
 
 use bk::{Context, Result, display};
 
-use super::measure::Case;
+use super::measure::{Case, Target};
 use crate::{install, process};
 
 /// What both run.
@@ -52,6 +52,7 @@ pub fn cases(dir: &Path, bk_vm: &Path) -> Result<Vec<Case>> {
             name: "vm create".into(),
             peer: "mmdebstrap".into(),
             batch: 1,
+            target: Target::None,
             ours: Box::new(cold),
             theirs: Box::new(theirs),
         },
@@ -60,6 +61,7 @@ pub fn cases(dir: &Path, bk_vm: &Path) -> Result<Vec<Case>> {
             name: "vm create again".into(),
             peer: "cp --sparse=always".into(),
             batch: 1,
+            target: Target::None,
             ours: Box::new(create),
             theirs: Box::new(move || {
                 let mut command = Command::new("cp");
