@@ -22,9 +22,16 @@ const CROWD: usize = 16;
 /// The first bytes of a client in a crowd.
 const FIRST: u64 = 16 << 10;
 
-/// Who has them waits for so long, and as long where there is nothing new: a thousand clients ask
-/// within this time, and to wake them for each step of the transfer would take all of it.
-const TURN: Duration = Duration::from_millis(20);
+/// What each has of the rest before it is another's turn: a thousand of them take some ten milliseconds.
+const SHARE: u64 = 64 << 10;
+
+/// Who has them waits for so long for each client of the crowd, and as long where there is nothing new:
+/// so long takes a client's request with its first bytes, here and where it comes from, and to wake a
+/// thousand for each step of the transfer would take all of it.
+const TURN: Duration = Duration::from_micros(200);
+
+/// But no longer than this.
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// What takes the short way.
 pub enum Found {
@@ -67,9 +74,13 @@ impl Plain for Found {
 impl Arriving {
     async fn piece(&self, at: u64) -> io::Result<Piece<'_>> {
         let mut state = self.transfer.follow();
-        let crowd = Arc::strong_count(&self.transfer) > CROWD;
+        let clients = Arc::strong_count(&self.transfer);
+        let crowd = clients > CROWD;
         if crowd && at > 0 && (at <= FIRST || state.borrow().readable <= at) {
-            tokio::time::sleep(TURN).await;
+            let turn = TURN * u32::try_from(clients).unwrap_or(u32::MAX).min(10_000);
+            tokio::time::sleep(turn.min(LONGEST)).await;
+        } else if crowd && at > 0 {
+            tokio::task::yield_now().await;
         }
         let readable = {
             let more = state.wait_for(|p| p.readable > at || !matches!(p.phase, Phase::Running));
@@ -83,7 +94,11 @@ impl Arriving {
             }
         };
         let most = readable.saturating_sub(at);
-        let most = if crowd && at == 0 { most.min(FIRST) } else { most };
+        let most = match at {
+            0 if crowd => most.min(FIRST),
+            _ if crowd => most.min(SHARE),
+            _ => most,
+        };
         match self.transfer.piece(at)? {
             _ if most == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
             piece => Ok(Piece { size: piece.size.min(most), ..piece }),
