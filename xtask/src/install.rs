@@ -9,7 +9,17 @@ use crate::process::{as_root, run, succeeds};
 
 /// Installs the Debian packages that are missing.
 pub fn apt(packages: &[&str]) -> Result<()> {
-    let missing: Vec<&str> = packages.iter().copied().filter(|name| !installed(name)).collect();
+    // One may take another away: Debian's qemu-system-x86 does so with a qemu-utils of its backports.
+    let both = || install_missing(packages).and_then(|()| install_missing(packages));
+    both().hint(|| by_hand(&missing(packages)))
+}
+
+fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    packages.iter().copied().filter(|name| !installed(name)).collect()
+}
+
+fn install_missing(packages: &[&str]) -> Result<()> {
+    let missing = missing(packages);
     if missing.is_empty() {
         return Ok(());
     }
@@ -20,7 +30,7 @@ pub fn apt(packages: &[&str]) -> Result<()> {
     };
     lists()?;
     // Old lists name files the mirror no longer has.
-    install().or_else(|_| update().and_then(|()| install())).hint(|| by_hand(&missing))
+    install().or_else(|_| update().and_then(|()| install()))
 }
 
 /// Fetches the distribution's indexes where there are none.
