@@ -130,50 +130,57 @@ impl<R: Read> Read for Exactly<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread::JoinHandle;
 
     /// A proxy that answers one request, and says what it was.
-    fn proxy(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+    fn proxy(answer: &'static str) -> Result<(String, JoinHandle<Result<String>>)> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?.to_string();
         let thread = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let (mut stream, _) = listener.accept()?;
+            let mut reader = BufReader::new(stream.try_clone()?);
             let (mut request, mut line) = (String::new(), String::new());
-            while reader.read_line(&mut line).unwrap() > 2 {
+            while reader.read_line(&mut line)? > 2 {
                 request += &std::mem::take(&mut line);
             }
-            stream.write_all(answer.as_bytes()).unwrap();
-            request
+            stream.write_all(answer.as_bytes())?;
+            Ok(request)
         });
-        (address, thread)
+        Ok((address, thread))
+    }
+
+    fn asked(thread: JoinHandle<Result<String>>) -> Result<String> {
+        thread.join().unwrap_or_else(|_| Err(Error::new("the proxy has panicked")))
     }
 
     #[test]
-    fn the_whole_address_is_asked_for() {
+    fn the_whole_address_is_asked_for() -> Result<()> {
         for (url, line) in [
             ("http://MIRROR/debian/x", "GET http://MIRROR/debian/x HTTP/1.0\r\n"),
             ("https://MIRROR/debian/x", "GET http://HTTPS///MIRROR/debian/x HTTP/1.0\r\n"),
         ] {
-            let (address, thread) = proxy("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcmore");
+            let (address, thread) = proxy("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcmore")?;
             let mut body = String::new();
-            let mut got = get(&address, url, Ask::default()).unwrap();
-            got.body.read_to_string(&mut body).unwrap();
+            let mut got = get(&address, url, Ask::default())?;
+            got.body.read_to_string(&mut body)?;
             assert_eq!((got.status, body.as_str()), (200, "abc"));
-            assert!(thread.join().unwrap().starts_with(line));
+            assert!(asked(thread)?.starts_with(line));
         }
+        Ok(())
     }
 
     #[test]
-    fn what_breaks_off_is_an_error() {
-        let (address, thread) = proxy("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc");
-        let mut got = get(&address, "http://MIRROR/x", Ask::default()).unwrap();
+    fn what_breaks_off_is_an_error() -> Result<()> {
+        let (address, thread) = proxy("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc")?;
+        let mut got = get(&address, "http://MIRROR/x", Ask::default())?;
         assert!(got.body.read_to_end(&mut Vec::new()).is_err());
-        thread.join().unwrap();
+        asked(thread)?;
         for answer in ["", "HTTP/1.1 200 OK\r\nx: y", "SSH-2.0-x\r\n\r\n"] {
-            let (address, thread) = proxy(answer);
+            let (address, thread) = proxy(answer)?;
             assert!(get(&address, "http://MIRROR/x", Ask::default()).is_err(), "{answer:?}");
-            thread.join().unwrap();
+            asked(thread)?;
         }
         assert!(get("127.0.0.1:1", "http://MIRROR/ x", Ask::default()).is_err());
+        Ok(())
     }
 }
