@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,9 @@ struct Azurite(Child);
 
 impl Drop for Azurite {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // Node.js of Python's index is a child of its own.
+        let group = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         let _ = self.0.wait();
     }
 }
@@ -94,7 +97,7 @@ fn azure_blob_storage_holds_a_repository() {
     command.args(["--inMemoryPersistence", "--disableTelemetry", "--silent"]);
     // The library is newer than the emulator.
     command.args(["--skipApiVersionCheck", "--blobPort", &port.to_string()]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let _azurite = Azurite(command.spawn().unwrap());
     let start = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
