@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Archive, Server, Suite, World, exists, noise, read_answer, run};
+use common::{Archive, Server, Suite, Then, World, exists, noise, read_answer, run};
 
 /// Longer than a name is believed to mean the file that is open.
 const LOOKED: Duration = Duration::from_millis(1100);
@@ -154,6 +154,40 @@ fn a_broken_disk_hides_nothing_from_clients() {
     for i in 0..6 {
         server.gives(&format!("/x/pool/p{i}.deb"), &noise(500_000, i));
     }
+}
+
+#[test]
+fn who_follows_a_transfer_does_not_hear_of_a_full_disk() {
+    let world = World::new();
+    let archive = Archive::new();
+    let bytes = noise(4 << 20, 5);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (wait, body) = (std::sync::Mutex::new(wait), bytes.clone());
+    archive.does(move |_, stream| {
+        drop(write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
+        drop(stream.write_all(&body[..1 << 20]));
+        // The rest does not fit, and comes when all follow.
+        wait.lock().unwrap().recv().unwrap();
+        drop(stream.write_all(&body[1 << 20..]));
+        Then::Next
+    });
+    let server = start(&world, &archive, "mount -t tmpfs -o size=2m tmpfs cache");
+    let request = b"GET /x/pool/big.deb HTTP/1.1\r\nHost: x\r\n\r\n";
+    let clients: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = server.connect();
+            client.write_all(request).unwrap();
+            let reader = BufReader::new(client);
+            std::thread::spawn(move || read_answer(&mut { reader }, "GET"))
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    go.send(()).unwrap();
+    for client in clients {
+        let got = client.join().unwrap();
+        assert!(got.code == 200 && got.whole && got.body == bytes, "{}", got.head);
+    }
+    assert_eq!(archive.count("pool/big.deb"), 1);
 }
 
 #[test]
