@@ -12,7 +12,7 @@ use crate::{remote, running};
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
-  bk-vm exec 10 sudo apt-get install -y hello
+  bk-vm exec 10 sh -c \"sudo apt-get update && sudo apt-get install -y hello\"
       Install a package in it.
   tar -c src | bk-vm exec 10 tar -x
       Take a folder there.

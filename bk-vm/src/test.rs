@@ -20,7 +20,7 @@ use crate::{remote, running, start};
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
-  bk-vm test 10 --copy debs -- sudo apt-get install -y ./debs/python3-flask_3.1.3-1_all.deb
+  bk-vm test 10 --copy debs -- sh -c \"sudo apt-get update && sudo apt-get install -y ./debs/*.deb\"
       Whether a package can be installed in a clean Debian.
 
 Exit status:
