@@ -1,5 +1,5 @@
 //! What the tests share: the programs, and a folder whose packages and bases outlive a run.
-#![allow(dead_code, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
