@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bk::{Error, Result, Session, Status};
 
-use crate::archive::commit::{Commit, Intent, Settings, Suite};
+use crate::archive::commit::{Commit, Compression, Compressions, Intent, Settings, Suite};
 use crate::archive::repository::{Change, Repository};
 use crate::archive::translation;
 use crate::command::{self, Writing, check_word, this_architecture};
@@ -84,6 +84,10 @@ pub struct Args {
     #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
     contents: Option<bool>,
+    /// How indexes are compressed: gz, xz, zst, several of them with commas, or none; the
+    /// uncompressed one is always there [default: all]
+    #[arg(long, value_name = "LIST", value_parser = compressions)]
+    compression: Option<Compressions>,
     /// Name the keys in the Release file, so that apt takes no other (the field Signed-By)
     #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
@@ -114,6 +118,23 @@ fn one_line(text: &str) -> Result<String> {
 
 fn validity(text: &str) -> Result<u64> {
     if text == "0" { Ok(0) } else { seconds(text) }
+}
+
+fn compressions(list: &str) -> Result<Compressions> {
+    if list == "none" {
+        return Ok(Compressions(Vec::new()));
+    }
+    let known = |word: &str| {
+        let suffix = format!(".{word}");
+        Compression::ALL.into_iter().find(|compression| compression.suffix() == suffix)
+    };
+    let mut all: Vec<Compression> = list
+        .split(',')
+        .map(|word| known(word).ok_or_else(|| Error::new("not a list of gz, xz and zst, or none")))
+        .collect::<Result<_>>()?;
+    all.sort();
+    all.dedup();
+    Ok(Compressions(all))
 }
 
 /// Reads a time such as `7d`, in seconds.
@@ -277,6 +298,7 @@ fn settings(args: &Args, head: &Commit) -> BTreeMap<String, Settings> {
         set(&mut new.translations, args.translations);
         set(&mut new.contents, args.contents);
         set(&mut new.signed_by, args.signed_by);
+        new.compression = args.compression.clone().unwrap_or(new.compression);
         all.insert(name, new);
     }
     all

@@ -10,7 +10,7 @@ use bk::Result;
 use bk_deb::debian::compression;
 use bk_deb::debian::control::paragraphs;
 
-use crate::archive::commit::{Commit, Index, holds_packages};
+use crate::archive::commit::{Commit, Compression, Index, holds_packages};
 use crate::archive::index::by_hash;
 use crate::archive::manifest::{Changes, Key, Manifest, of_lines};
 use crate::archive::repository::{KEYS, Repository, object, public_keys};
@@ -82,7 +82,11 @@ fn repack(store: &dyn Store, key: &str) -> Result<()> {
     let id = &format!("{first}{rest}");
     let Some(bytes) = store.read(key)? else { return Ok(()) };
     if let Some(text) = chunk::salvage(id, &bytes) {
-        store.replace(key, &chunk::pack(&text)?, None)?;
+        store.replace(
+            key,
+            &chunk::pack(&text, &Compression::ALL.map(Compression::suffix))?,
+            None,
+        )?;
     }
     Ok(())
 }
@@ -119,7 +123,11 @@ fn objects(repository: &Repository, dir: &str, path: &str, index: &Index) -> Res
         }
         for (id, text) in texts {
             if repository.chunk(&id).is_err() {
-                store.replace(&object(&id), &chunk::pack(&text)?, None)?;
+                store.replace(
+                    &object(&id),
+                    &chunk::pack(&text, &Compression::ALL.map(Compression::suffix))?,
+                    None,
+                )?;
             }
         }
         store.replace(&object(&index.manifest), &json, None)?;

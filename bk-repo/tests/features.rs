@@ -188,3 +188,79 @@ fn a_new_architecture_gets_what_is_for_all() {
     assert!(read(&world, "main/binary-arm64/Packages").contains("Package: a\n"));
     assert_eq!(world.bk(&["check", "repo"]).ok(), "");
 }
+
+#[test]
+fn a_suite_has_the_forms_it_is_told_to_have() {
+    let world = World::new();
+    world.bk(&["init", "repo", "--arch", "amd64", "--compression", "gz", "--translations"]).ok();
+    let a = world.deb("a", "1", "amd64", "");
+    world.bk(&["add", "repo", &a]).ok();
+    let forms = |suite: &str| {
+        let dir = world.path(&format!("repo/dists/{suite}/main/binary-amd64"));
+        let names = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name != "by-hash");
+        names.sort();
+        // Each is the same text, says the program it is of.
+        let plain = fs::read_to_string(dir.join("Packages")).unwrap();
+        for (program, suffix) in [("gzip", ".gz"), ("xz", ".xz"), ("zstd", ".zst")] {
+            let name = format!("Packages{suffix}");
+            if names.contains(&name) {
+                assert_eq!(run(&dir, program, &["-dcqf", &name]), plain, "{name}");
+            }
+        }
+        let release = fs::read_to_string(dir.join("../../Release")).unwrap();
+        let listed: Vec<&str> =
+            release.lines().filter_map(|line| line.split("/binary-amd64/").nth(1)).collect();
+        assert_eq!(listed, names);
+        names
+    };
+    let all = ["Packages", "Packages.gz", "Packages.xz", "Packages.zst"];
+    assert_eq!(forms("stable"), all[..2]);
+    let apt = world.apt_file();
+    let seen = |versions: &[&str]| {
+        apt.forget();
+        apt.update(&[]);
+        assert_eq!(apt.versions("a"), versions);
+    };
+    seen(&["1"]);
+    world.bk(&["snapshot", "repo", "first", "--suite", "stable"]).ok();
+
+    // What came from a suite with fewer gets the others, and the other way round.
+    world.bk(&["init", "repo", "--suite", "testing", "--arch", "amd64"]).ok();
+    world.bk(&["copy", "repo", "stable", "testing", "a"]).ok();
+    assert_eq!(forms("testing"), all);
+    world.bk(&["init", "repo", "--suite", "stable", "--compression", "zst,xz,xz"]).ok();
+    assert_eq!(forms("stable"), [all[0], all[2], all[3]]);
+    world.bk(&["add", "repo", "--suite", "stable", &world.deb("a", "2", "amd64", "")]).ok();
+    seen(&["2", "1"]);
+    world.bk(&["rollback", "repo", "--suite", "stable", "--to", "first"]).ok();
+    assert_eq!(forms("stable"), [all[0], all[2], all[3]]);
+    seen(&["1"]);
+    world.bk(&["init", "repo", "--suite", "stable", "--compression", "none"]).ok();
+    assert_eq!(forms("stable"), all[..1]);
+    seen(&["1"]);
+    assert_eq!(world.bk(&["check", "repo"]).ok(), "");
+
+    // Objects that lack forms are repaired from those they have.
+    let objects = world.path("repo/.buildkit/objects");
+    let mut mended = 0;
+    for object in run(&objects, "find", &[".", "-type", "f"]).lines() {
+        let path = objects.join(object);
+        let mut bytes = fs::read(&path).unwrap();
+        if bytes.starts_with(b"BKC3") {
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            mended += 1;
+        }
+    }
+    assert!(mended > 1, "{mended}");
+    world.bk(&["check", "repo"]).code(3);
+    world.bk(&["check", "repo", "--repair"]).code(0);
+    assert_eq!(world.bk(&["check", "repo"]).ok(), "");
+
+    for wrong in ["", "bz2", "gz,", "gz xz"] {
+        world.bk(&["init", "repo", "--compression", wrong]).code(2).says("gz, xz and zst");
+    }
+}

@@ -1,7 +1,7 @@
 //! A run of stanzas of an index, compressed once for every form the index is published in.
 //!
-//! One object holds a zstd frame, a gzip member and an xz block of the same text, under the hash of
-//! that text. Adding a package compresses the chunk it falls into; the others are copied.
+//! One object holds a zstd frame of a text, and a gzip member and an xz block where its suite has those
+//! forms, under the hash of that text. Adding a package compresses the chunk it falls into; the others are copied.
 
 use std::io::{self, Read, Write};
 
@@ -12,6 +12,9 @@ use super::xz;
 
 /// Names the format, and its version.
 const MAGIC: [u8; 4] = *b"BKC2";
+
+/// The same, with parts left out: they have no length.
+const WITHOUT_PARTS: [u8; 4] = *b"BKC3";
 
 /// The version before, without sums.
 const WITHOUT_SUMS: [u8; 4] = *b"BKC1";
@@ -39,7 +42,7 @@ pub struct Head {
     start: usize,
 }
 
-/// The same text in three forms.
+/// The same text in its forms.
 pub struct Parts<'a> {
     /// What the object says of them.
     pub head: Head,
@@ -52,6 +55,17 @@ pub struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// Whether the forms with these suffixes are all there.
+    pub fn have(&self, suffixes: &[&str]) -> bool {
+        let [plain, _, gzip, xz] = self.head.lengths;
+        let left_out = |suffix: &&str| match *suffix {
+            ".gz" => gzip == 0,
+            ".xz" => xz == 0,
+            _ => false,
+        };
+        plain == 0 || !suffixes.iter().any(left_out)
+    }
+
     /// Whether the parts are what the head says; one of the version before says nothing.
     pub fn are_sound(&self) -> bool {
         let parts = [self.zstd, self.gzip, self.xz];
@@ -74,7 +88,7 @@ fn head(object: &[u8]) -> Option<Head> {
     let (magic, _) = object.split_first_chunk::<4>()?;
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, &byte| n << 8 | u32::from(byte));
     let start = match *magic {
-        MAGIC => HEAD,
+        MAGIC | WITHOUT_PARTS => HEAD,
         WITHOUT_SUMS => LENGTHS,
         _ => return None,
     };
@@ -98,18 +112,24 @@ pub fn id(text: &[u8]) -> String {
     format!("{:x}", Sha256::digest(text))
 }
 
-/// Compresses a text.
-pub fn pack(text: &[u8]) -> Result<Vec<u8>> {
+/// Compresses a text into the forms with these suffixes; the zstd frame is what it is read from, and always
+/// there.
+pub fn pack(text: &[u8], suffixes: &[&str]) -> Result<Vec<u8>> {
+    let (with_gzip, with_xz) = (suffixes.contains(&".gz"), suffixes.contains(&".xz"));
     let pack = || -> io::Result<Vec<u8>> {
         // Level 9 is the last that costs clearly less than gzip's.
         let zstd = zstd::bulk::compress(text, 9)?;
         // The default level: the last three cost twice the time for a hundredth of the size.
-        let mut gzip = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::new(6));
-        gzip.write_all(text)?;
-        let gzip = gzip.finish()?;
-        let xz = xz::block(text)?;
+        let mut gzip = Vec::new();
+        if with_gzip {
+            let level = flate2::Compression::new(6);
+            let mut writer = flate2::GzBuilder::new().write(&mut gzip, level);
+            writer.write_all(text)?;
+            writer.finish()?;
+        }
+        let xz = xz::block(if with_xz { text } else { b"" })?;
         let parts = [text, &zstd, &gzip, &xz.bytes];
-        let mut object = MAGIC.to_vec();
+        let mut object = if with_gzip && with_xz { MAGIC } else { WITHOUT_PARTS }.to_vec();
         parts.iter().for_each(|part| object.extend((part.len() as u32).to_le_bytes()));
         object.extend((xz.unpadded as u32).to_le_bytes());
         parts.iter().for_each(|part| object.extend(sum(part).to_le_bytes()));
@@ -142,13 +162,16 @@ pub fn unpack(id: &str, object: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-/// Whether all three forms are of the text the object is named for, and its head says so.
+/// Whether all its forms are of the text the object is named for, and its head says so.
 pub fn is_whole(id: &str, object: &[u8]) -> bool {
     let whole = || -> Result<bool> {
         let parts = parts(object)?;
         let text = unpack(id, object)?;
         let sums = parts.head.sums.is_none_or(|[plain, ..]| plain == sum(&text));
-        Ok(sums && parts.are_sound() && gunzip(&parts)? == text && unxz(&parts)? == text)
+        let same = |suffix, unpack: fn(&Parts<'_>) -> Result<Vec<u8>>| {
+            Ok::<_, Error>(!parts.have(&[suffix]) || unpack(&parts)? == text)
+        };
+        Ok(sums && parts.are_sound() && same(".gz", gunzip)? && same(".xz", unxz)?)
     };
     whole().unwrap_or(false)
 }
@@ -185,10 +208,12 @@ fn unxz(parts: &Parts<'_>) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
+    const ALL: [&str; 4] = ["", ".gz", ".xz", ".zst"];
+
     #[test]
     fn the_text_comes_back_and_damage_is_seen() -> Result<()> {
         let text = b"Package: a\n\n".repeat(5000);
-        let (id, object) = (id(&text), pack(&text)?);
+        let (id, object) = (id(&text), pack(&text, &ALL)?);
         assert_eq!(unpack(&id, &object)?, text);
         assert!(unpack(&self::id(b"x"), &object).is_err());
         for end in [0, 3, HEAD, object.len() - 1] {
@@ -212,7 +237,7 @@ mod tests {
     #[test]
     fn objects_of_the_version_before_are_read() -> Result<()> {
         let text = b"Package: a\n\n".repeat(50);
-        let (id, object) = (id(&text), pack(&text)?);
+        let (id, object) = (id(&text), pack(&text, &ALL)?);
         let mut old = WITHOUT_SUMS.to_vec();
         old.extend_from_slice(&object[4..LENGTHS]);
         old.extend_from_slice(&object[HEAD..]);
@@ -220,6 +245,30 @@ mod tests {
         assert_eq!(unpack(&id, &old)?, text);
         assert_eq!(head(&old).map(|head| head.sums), Some(None));
         assert_eq!(parts(&old)?.gzip, parts(&object)?.gzip);
+        Ok(())
+    }
+
+    #[test]
+    fn forms_that_nobody_wants_are_left_out() -> Result<()> {
+        let text = b"Package: a\n\n".repeat(50);
+        let (id, all) = (id(&text), pack(&text, &ALL)?);
+        for wanted in [&[][..], &[".gz"], &[".xz"], &[".gz", ".xz"]] {
+            let object = pack(&text, wanted)?;
+            assert!(is_whole(&id, &object) && unpack(&id, &object)? == text);
+            let parts = parts(&object)?;
+            for suffix in [".gz", ".xz"] {
+                assert_eq!(parts.have(&[suffix]), wanted.contains(&suffix));
+            }
+            assert!(parts.are_sound() && parts.have(&["", ".zst"]));
+            // What is there is the same as with all of them.
+            assert_eq!(parts.zstd, super::parts(&all)?.zstd);
+            assert!(parts.gzip.is_empty() || parts.gzip == super::parts(&all)?.gzip);
+            for at in 0..object.len() {
+                let mut damaged = object.clone();
+                damaged[at] ^= 1;
+                assert!(!is_whole(&id, &damaged), "{wanted:?} {at}");
+            }
+        }
         Ok(())
     }
 }

@@ -161,6 +161,43 @@ pub struct Patch {
     pub size: u64,
 }
 
+/// How an index is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// gzip, which every apt reads.
+    Gz,
+    /// xz, the smallest; apt takes it where it has the choice.
+    Xz,
+    /// zstd, the quickest to read; apt reads it since 1.7.
+    Zst,
+}
+
+impl Compression {
+    /// All of them, in the order that Release files have.
+    pub const ALL: [Self; 3] = [Compression::Gz, Compression::Xz, Compression::Zst];
+
+    /// What the names of such files end with.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Compression::Gz => ".gz",
+            Compression::Xz => ".xz",
+            Compression::Zst => ".zst",
+        }
+    }
+}
+
+/// The compressions of a suite's indexes: all unless said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Compressions(pub Vec<Compression>);
+
+impl Default for Compressions {
+    fn default() -> Self {
+        Compressions(Compression::ALL.to_vec())
+    }
+}
+
 /// What a suite is called and has room for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -197,6 +234,8 @@ pub struct Settings {
     pub keep: Option<usize>,
     /// Whether the Release file names the keys that may sign it.
     pub signed_by: bool,
+    /// The forms that indexes are published in, beside the uncompressed one.
+    pub compression: Compressions,
     /// What the indexes say instead of the packages, by their names.
     pub overrides: BTreeMap<String, Override>,
 }
@@ -243,6 +282,13 @@ pub struct Index {
     pub count: u64,
     /// Its forms.
     pub files: Vec<IndexFile>,
+}
+
+impl Index {
+    /// What the names of its published forms end with.
+    pub fn suffixes(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.suffix.as_str())
+    }
 }
 
 /// The signed words of a suite.

@@ -8,6 +8,7 @@ use bk::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2_resumable::{Digest, Sha256};
 
+use super::commit::Settings;
 use super::layout::{self, Before, Layout, STEP};
 use super::manifest::Manifest;
 use super::{chunk, pdiff, xz};
@@ -24,19 +25,17 @@ pub struct IndexFile {
     pub size: u64,
 }
 
-/// The forms every index is published in.
-pub const SUFFIXES: [&str; 4] = ["", ".gz", ".xz", ".zst"];
-
-/// The forms an index is published in.
-pub fn suffixes(path: &str) -> &'static [&'static str] {
+/// The forms an index of a suite is published in, by what the names of the files end with.
+pub fn suffixes(path: &str, settings: &Settings) -> Vec<&'static str> {
     if pdiff::is_patch(path) {
-        return &[".gz"];
+        return vec![".gz"];
     }
-    match path.rsplit('/').next().unwrap_or_default() {
-        // apt reads it as it is.
-        "Index" => &[""],
-        _ => &SUFFIXES,
+    let mut all = vec![""];
+    // apt reads what leads to patches as it is.
+    if path.rsplit('/').next() != Some("Index") {
+        all.extend(settings.compression.0.iter().map(|compression| compression.suffix()));
     }
+    all
 }
 
 /// The files of an index, waiting for their names.
@@ -49,16 +48,17 @@ pub struct Assembled {
     pub layout: Layout,
 }
 
-/// Writes the forms of the index `path` of a suite into `scratch`, to be placed in the folder `dir`
-/// by their hashes. `load` gives chunks as they are stored; what `before` has is copied from there.
+/// Writes these forms of the index `path` of a suite into `scratch`, to be placed in the folder `dir` by
+/// their hashes. `load` gives chunks as they are stored; what `before` has is copied from there.
 pub fn assemble(
     manifest: &Manifest,
     place: (&str, &str),
+    forms: &[&str],
     scratch: &Path,
     before: Option<&Before>,
     load: &dyn Fn(&str) -> Result<Vec<u8>>,
 ) -> Result<Assembled> {
-    let put = |before| put_together(manifest, place, scratch, before, load);
+    let put = |before| put_together(manifest, place, forms, scratch, before, load);
     match put(before)? {
         Some(done) => Ok(done),
         // A file is not what it was: the objects have everything.
@@ -67,15 +67,15 @@ pub fn assemble(
 }
 
 /// A form of an index on its way.
-struct Form {
-    suffix: &'static str,
+struct Form<'a> {
+    suffix: &'a str,
     path: PathBuf,
     file: File,
     hash: Sha256,
     size: u64,
 }
 
-impl Form {
+impl Form<'_> {
     fn push(&mut self, bytes: &[u8], hash: bool) -> Result<()> {
         self.file.write_all(bytes).context(failed)?;
         self.size += bytes.len() as u64;
@@ -93,12 +93,13 @@ fn failed() -> String {
 fn put_together(
     manifest: &Manifest,
     (dir, path): (&str, &str),
+    wanted: &[&str],
     scratch: &Path,
     before: Option<&Before>,
     load: &dyn Fn(&str) -> Result<Vec<u8>>,
 ) -> Result<Option<Assembled>> {
     let mut forms = Vec::new();
-    for &suffix in suffixes(path) {
+    for &suffix in wanted {
         // Different indexes are written beside each other.
         let name = path.rsplit('/').next().unwrap_or_default();
         let path = scratch.join(format!("{}_{name}{suffix}", dir.replace('/', "_")));
@@ -117,7 +118,7 @@ fn put_together(
     }
     // An empty file is no gzip, zstd or xz; an empty text in each of them is.
     if manifest.chunks.is_empty() {
-        let empty = chunk::pack(b"")?;
+        let empty = chunk::pack(b"", wanted)?;
         let parts = chunk::parts(&empty)?;
         for form in &mut forms {
             form.push(part(form.suffix, b"", &parts), true)?;
@@ -154,6 +155,15 @@ fn put_together(
         }
         let copied = before.and_then(|before| before.text(id));
         let text = copied.map_or_else(|| chunk::unpack(id, &object), Ok)?;
+        let again;
+        let parts = match parts.have(wanted) {
+            true => parts,
+            // It came from a suite with fewer forms.
+            false => {
+                again = chunk::pack(&text, wanted)?;
+                chunk::parts(&again)?
+            }
+        };
         let all: Vec<&[u8]> = forms.iter().map(|form| part(form.suffix, &text, &parts)).collect();
         let unpadded = parts.head.xz_unpadded;
         pieces.push(layout::piece(&all, unpadded));

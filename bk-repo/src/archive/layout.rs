@@ -15,7 +15,7 @@ use sha2_resumable::Sha256;
 use sha2_resumable::digest::common::hazmat::{SerializableState, SerializedState};
 
 use super::commit::{self, Index};
-use super::index::{by_hash, suffixes};
+use super::index::by_hash;
 use super::manifest::{Chunk, Manifest};
 use super::{chunk, xz};
 use crate::store::{PRIVATE, Store};
@@ -173,10 +173,6 @@ impl Before {
         index: &Index,
         (suite, dir, path): (&str, &str, &str),
     ) -> Option<Self> {
-        let forms = suffixes(path);
-        if !index.files.iter().map(|file| file.suffix.as_str()).eq(forms.iter().copied()) {
-            return None;
-        }
         let files: Vec<File> = index
             .files
             .iter()
@@ -190,9 +186,9 @@ impl Before {
                 && layout.states.len() == manifest.chunks.len().div_ceil(STEP)
         };
         let layout = Layout::of(store, suite, path, index).filter(untouched);
-        let mut at: Vec<u64> = forms
-            .iter()
-            .map(|suffix| if *suffix == ".xz" { xz::HEADER.len() as u64 } else { 0 })
+        let mut at: Vec<u64> = index
+            .suffixes()
+            .map(|suffix| if suffix == ".xz" { xz::HEADER.len() as u64 } else { 0 })
             .collect();
         let mut starts = vec![at.clone()];
         for (i, chunk) in manifest.chunks.iter().enumerate() {
@@ -304,6 +300,7 @@ mod tests {
 
     const DIR: &str = "dists/s/main/binary-all";
     const PATH: &str = "main/binary-all/Packages";
+    const FORMS: [&str; 4] = ["", ".gz", ".xz", ".zst"];
 
     struct Made {
         manifest: Manifest,
@@ -336,7 +333,7 @@ mod tests {
             let (manifest, texts) = Manifest::default().apply(&changes, &|_| Ok(Vec::new()))?;
             for (id, text) in texts {
                 if let Entry::Vacant(entry) = self.objects.entry(id) {
-                    entry.insert(chunk::pack(&text)?);
+                    entry.insert(chunk::pack(&text, &FORMS)?);
                 }
             }
             Ok(manifest)
@@ -344,7 +341,7 @@ mod tests {
 
         fn assemble(&self, manifest: &Manifest, before: Option<&Before>) -> Result<Assembled> {
             let load = |id: &str| Ok(self.objects[id].clone());
-            assemble(manifest, (DIR, PATH), self.scratch.path(), before, &load)
+            assemble(manifest, (DIR, PATH), &FORMS, self.scratch.path(), before, &load)
         }
 
         /// Publishes it, and keeps how.

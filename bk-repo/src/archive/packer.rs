@@ -20,14 +20,16 @@ pub struct Packer<'a> {
     repository: &'a Repository,
     /// Where all indexes of a change put what is new, by its hash: several may have the same.
     scratch: &'a Path,
+    /// The forms the index is published in.
+    forms: Vec<&'static str>,
     waiting: Vec<(String, Vec<u8>)>,
     staged: Vec<Staged>,
 }
 
 impl<'a> Packer<'a> {
-    /// One for one index, with the scratch folder of the change.
-    pub fn new(repository: &'a Repository, scratch: &'a Path) -> Self {
-        Packer { repository, scratch, waiting: Vec::new(), staged: Vec::new() }
+    /// One for one index in these forms, with the scratch folder of the change.
+    pub fn new(repository: &'a Repository, scratch: &'a Path, forms: Vec<&'static str>) -> Self {
+        Packer { repository, scratch, forms, waiting: Vec::new(), staged: Vec::new() }
     }
 
     /// Takes the text of a chunk, named by its hash.
@@ -45,11 +47,12 @@ impl<'a> Packer<'a> {
 
     fn pack(&mut self) -> Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
+        let forms = &self.forms;
         let pack = |(id, text): (String, Vec<u8>)| {
             // One that is there already may be compressed otherwise, and keeps its name.
             let there = self.repository.store().read(&object(&id))?;
             let there = there.filter(|object| chunk::unpack(&id, object).is_ok());
-            self.stage(&id, &there.map_or_else(|| chunk::pack(&text), Ok)?)
+            self.stage(&id, &there.map_or_else(|| chunk::pack(&text, forms), Ok)?)
         };
         let packed: Result<Vec<Staged>> = each(waiting, pack).into_iter().collect();
         self.staged.extend(packed?);
@@ -86,7 +89,7 @@ impl<'a> Packer<'a> {
             false => self.repository.object(id),
         };
         let Assembled { files, staged: published, layout } =
-            assemble(manifest, place, self.scratch, before, &load)?;
+            assemble(manifest, place, &self.forms, self.scratch, before, &load)?;
         let mut staged = self.staged;
         staged.extend(published);
         let layout = layout.of_manifest(&id);

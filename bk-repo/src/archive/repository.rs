@@ -13,7 +13,7 @@ use bk::file::Lock;
 use bk::{Console, Context, Error, Result, Status, display};
 
 use super::commit::{self, Commit, Index, Intent, Patch, Published, Settings, Signer, Suite};
-use super::index::{assemble, by_hash};
+use super::index::{assemble, by_hash, suffixes};
 use super::layout::{Before, Layout};
 use super::manifest::{Changes, Manifest, of_lines};
 use super::packer::Packer;
@@ -232,7 +232,8 @@ impl Repository {
         let scratch = self.store.scratch()?;
         let load = |id: &str| self.object(id);
         let manifest = self.manifest(index)?;
-        let made = assemble(&manifest, (dir, path), scratch.path(), None, &load)?;
+        let forms: Vec<&str> = index.suffixes().collect();
+        let made = assemble(&manifest, (dir, path), &forms, scratch.path(), None, &load)?;
         if made.files != index.files {
             return Err(Error::new(format!("the index in '{dir}' cannot be made again as it was"))
                 .hint(
@@ -383,6 +384,12 @@ impl Writer<'_> {
                     mine.entry(path).or_default();
                 }
             }
+            // The settings may be new, or the indexes come from elsewhere.
+            for (path, index) in &suite.indexes {
+                if !index.suffixes().eq(suffixes(path, &suite.settings)) {
+                    mine.entry(path.clone()).or_default();
+                }
+            }
             edits.extend(mine.into_iter().map(|(path, changes)| ((name.clone(), path), changes)));
         }
         let edits: Vec<((String, String), Changes)> = edits.into_iter().collect();
@@ -390,8 +397,8 @@ impl Writer<'_> {
         // compressed once, and on all processors.
         let mut rebuilt = Vec::new();
         for ((name, path), changes) in &edits {
-            let before = new.suites.get(name).and_then(|suite| suite.indexes.get(path));
-            rebuilt.push(self.rebuild(before, name, path, changes, scratch.path())?);
+            let Some(suite) = new.suites.get(name) else { continue };
+            rebuilt.push(self.rebuild(suite, name, path, changes, scratch.path())?);
         }
         // They are there when it is tried again.
         let mut staged = std::mem::take(&mut change.pool);
@@ -404,7 +411,7 @@ impl Writer<'_> {
         }
         for ((name, path), text) in &change.texts {
             let Some(suite) = new.suites.get_mut(name) else { continue };
-            let (index, files) = self.text(name, path, text, scratch.path())?;
+            let (index, files) = self.text((name, &suite.settings), path, text, scratch.path())?;
             staged.extend(files);
             suite.indexes.insert(path.clone(), index);
         }
@@ -482,32 +489,34 @@ impl Writer<'_> {
     /// An index after changes, and the files that came with it.
     fn rebuild(
         &self,
-        before: Option<&Index>,
-        suite: &str,
+        suite: &Suite,
+        name: &str,
         path: &str,
         changes: &Changes,
         scratch: &Path,
     ) -> Result<(Index, Vec<Staged>, Layout)> {
-        let repository = self.repository;
-        let dir = &folder(suite, path);
+        let (repository, before) = (self.repository, suite.indexes.get(path));
+        let (dir, forms) = (&folder(name, path), suffixes(path, &suite.settings));
         let old = before.map_or(Ok(Manifest::default()), |index| repository.manifest(index))?;
-        let mut packer = Packer::new(repository, scratch);
+        let mut packer = Packer::new(repository, scratch, forms.clone());
         let load = |id: &str| repository.chunk(id);
         let manifest = old.apply_to(changes, &load, &mut |id, text| packer.take(id, text))?;
         let before = before
-            .and_then(|index| Before::open(&*repository.store, old, index, (suite, dir, path)));
+            .filter(|index| index.suffixes().eq(forms))
+            .and_then(|index| Before::open(&*repository.store, old, index, (name, dir, path)));
         packer.finish(&manifest, (dir, path), before.as_ref())
     }
 
     /// An index that lists no packages.
     fn text(
         &self,
-        suite: &str,
+        (suite, settings): (&str, &Settings),
         path: &str,
         text: &[u8],
         scratch: &Path,
     ) -> Result<(Index, Vec<Staged>)> {
-        let mut packer = Packer::new(self.repository, scratch);
+        let forms = suffixes(path, settings);
+        let mut packer = Packer::new(self.repository, scratch, forms);
         let manifest = of_lines(text, &mut |id, text| packer.take(id, text))?;
         let place = (&*folder(suite, path), path);
         let (index, staged, _) = packer.finish(&manifest, place, None)?;
@@ -566,7 +575,8 @@ impl Writer<'_> {
             } else {
                 let name_of_patch = format!("{number:012}");
                 let patch_path = format!("{folder}/{name_of_patch}");
-                let (index, files) = self.text(name, &patch_path, &patch, scratch)?;
+                let (index, files) =
+                    self.text((name, &suite.settings), &patch_path, &patch, scratch)?;
                 written.extend(files);
                 suite.indexes.insert(patch_path, index);
                 // Back at a state of before: the way that led away from it is a circle now.
@@ -589,7 +599,8 @@ impl Writer<'_> {
                 .map(|file| (file.sha256.as_str(), file.size))
                 .collect();
             let text = pdiff::index(&new, patches, &downloads);
-            let (index, files) = self.text(name, &format!("{folder}/Index"), &text, scratch)?;
+            let (index, files) =
+                self.text((name, &suite.settings), &format!("{folder}/Index"), &text, scratch)?;
             written.extend(files);
             suite.indexes.insert(format!("{folder}/Index"), index);
         }

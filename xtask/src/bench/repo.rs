@@ -23,20 +23,25 @@ const OF_NGINX: f64 = 0.8;
 /// How many times larger the repository is whose addition is held against that of the other.
 const LARGER: usize = 10;
 
-/// For the forms that others publish too. Ours are always these, .zst and by-hash.
+/// For the forms that ours are in beside them, by-hash always among them.
 const GZ: &str = "Architectures: amd64\n";
 const GZ_XZ: &str = "Architectures: amd64\nDebIndices: Packages Release . .gz .xz\n";
 const GZ_XZ_2: &str = "Architectures: amd64 arm64\nDebIndices: Packages Release . .gz .xz\n";
 
-/// A peer: its name in the table and here, what reprepro is told, the script of an import and that of an
-/// addition, and how often faster than it each shall be.
-type Beside = (&'static str, &'static str, &'static str, [&'static str; 2], [Target; 2]);
+/// A peer: its name in the table and here, what reprepro is told, the compressions of ours beside it, the
+/// script of an import and that of an addition, and how often faster than it each shall be.
+type Beside =
+    (&'static str, &'static str, &'static str, &'static str, [&'static str; 2], [Target; 2]);
+
+/// What a suite has if nothing else is said.
+const ALL: &str = "gz,xz,zst";
 
 const PEERS: [Beside; 4] = [
     (
         "reprepro, gz",
         "reprepro",
         GZ,
+        "gz",
         [REPREPRO, REPREPRO],
         [Target::Faster(6.0), Target::Faster(5.0)],
     ),
@@ -44,6 +49,7 @@ const PEERS: [Beside; 4] = [
         "reprepro, gz xz",
         "reprepro",
         GZ_XZ,
+        "gz,xz",
         [REPREPRO, REPREPRO],
         [Target::Faster(6.0), Target::Faster(3.0)],
     ),
@@ -51,10 +57,18 @@ const PEERS: [Beside; 4] = [
         "aptly, gz bz2",
         "aptly",
         "",
+        ALL,
         [APTLY_FIRST, APTLY],
         [Target::Faster(10.0), Target::Faster(30.0)],
     ),
-    ("ftparchive, gz xz", "apt-ftparchive", "", [FTPARCHIVE, FTPARCHIVE], [Target::None; 2]),
+    (
+        "ftparchive, gz xz",
+        "apt-ftparchive",
+        "",
+        "gz,xz",
+        [FTPARCHIVE, FTPARCHIVE],
+        [Target::None; 2],
+    ),
 ];
 
 /// The cases, over `count` packages.
@@ -78,17 +92,20 @@ pub fn cases(
         corpus: corpus.into(),
         two,
     };
-    let base = bench.full("repo-ours", &["amd64"], &bench.corpus)?;
+    let base = bench.full("repo-ours", &["amd64"], ALL, &bench.corpus)?;
+    let gz = bench.full("repo-ours-gz", &["amd64"], "gz", &bench.corpus)?;
     let mut cases = Vec::new();
-    for (n, (title, name, settings, scripts, targets)) in PEERS.into_iter().enumerate() {
+    for (n, (title, name, settings, forms, scripts, targets)) in PEERS.into_iter().enumerate() {
         let peer = bench.peer(name, settings);
-        cases.push(bench.import(title, &peer, scripts[0], targets[0]));
+        cases.push(bench.import(title, (&peer, scripts[0]), forms, targets[0]));
         let full = peer.full(scripts[0], &bench.corpus, dir.join(format!("repo-peer-{n}")))?;
         let name = format!("repo add 1 to {count}");
-        cases.push(bench.addition(name, title, &base, (peer, full, scripts[1]), targets[1]));
+        // With more forms than the peer's but where one of them is all.
+        let base = if forms == "gz" { &gz } else { &base };
+        cases.push(bench.addition(name, title, base, (peer, full, scripts[1]), targets[1]));
     }
     // For two architectures.
-    let both = bench.full("repo-ours-2", &["amd64", "arm64"], &bench.corpus)?;
+    let both = bench.full("repo-ours-2", &["amd64", "arm64"], ALL, &bench.corpus)?;
     let peer = bench.peer("reprepro", GZ_XZ_2);
     let full = peer.full(REPREPRO, &bench.corpus, dir.join("repo-peer-2-architectures"))?;
     let name = format!("repo add 1 to 2 x {count}");
@@ -103,7 +120,7 @@ pub fn cases(
         return Ok(cases);
     }
     let (many, _) = self::corpus(dir, count * LARGER)?;
-    let large = bench.full("repo-ours-larger", &["amd64"], &many)?;
+    let large = bench.full("repo-ours-larger", &["amd64"], ALL, &many)?;
     cases.push(Case {
         name,
         peer: format!("itself, {count}"),
@@ -126,18 +143,21 @@ pub fn serving(dir: &Path, bk_repo: &Path, count: usize, runs: usize) -> Result<
         corpus: corpus.into(),
         two,
     };
-    bench.start(&["amd64"])?;
+    bench.start(&["amd64"], ALL)?;
     process::stdout(&mut bench.add(&bench.corpus))?;
     let script = dir.join("repo.lua");
-    let request =
-        "wrk.format('GET', wrk.path .. 'bench' .. i .. '/bench' .. i .. '_1.0-1_all.deb')";
+    // Ours gives the names in the pool, with the repository's before them.
+    let (root, mut debs) = (bench.run(), Command::new("find"));
+    debs.arg(&root).args(["-path", "*/pool/*", "-name", "*.deb", "-printf", "'/%P',\n"]);
     let text = format!(
-        "local i = 0\nrequest = function()\n  i = (i * 7 + 13) % {count}\n  return {request}\nend\n"
+        "local paths = {{\n{}}}\nlocal i = 0\nrequest = function()\n  i = (i * 7 + 13) % #paths\n  \
+         return wrk.format('GET', paths[i + 1])\nend\n",
+        process::stdout(&mut debs)?
     );
     bk::file::write(&script, text)?;
     let ports = ports(2)?;
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-    let (d, root) = (dir.display(), bench.run());
+    let d = dir.display();
     let text = format!(
         "{user} worker_processes 2; daemon off; error_log {d}/error; pid {d}/repo-nginx.pid;\n\
          events {{ worker_connections 4096; }}\nhttp {{ access_log off; sendfile on; tcp_nopush on; \
@@ -150,7 +170,7 @@ pub fn serving(dir: &Path, bk_repo: &Path, count: usize, runs: usize) -> Result<
     bk::file::write(&conf, text)?;
     let mut serve = bench.ours("serve");
     serve.args(["--listen", &format!("127.0.0.1:{}", ports[1])]);
-    let path = "/pool/main/b/";
+    let path = "/pool/main/";
     let nginx = Server::start("nginx", Command::new("nginx").arg("-c").arg(&conf), ports[0], path)?;
     let ours = Server::start("bk-repo serve", &mut serve, ports[1], path)?;
     let mut ratios = Vec::new();
@@ -200,19 +220,25 @@ impl Bench {
     }
 
     /// An empty repository.
-    fn start(&self, architectures: &[&str]) -> Result<()> {
+    fn start(&self, architectures: &[&str], forms: &str) -> Result<()> {
         fresh(&self.run())?;
         let mut init = self.ours("init");
-        init.args(["--suite", "stable", "--suite", "testing"]);
+        init.args(["--suite", "stable", "--suite", "testing", "--compression", forms]);
         init.args(architectures.iter().flat_map(|name| ["--arch", name]));
         process::stdout(&mut init).map(drop)
     }
 
     /// A repository with everything in it, to begin others with: but for the packages, which are not
     /// looked at, and take long to copy.
-    fn full(&self, to: &str, architectures: &[&str], files: &[PathBuf]) -> Result<PathBuf> {
+    fn full(
+        &self,
+        to: &str,
+        architectures: &[&str],
+        forms: &str,
+        files: &[PathBuf],
+    ) -> Result<PathBuf> {
         let to = self.dir.join(to);
-        self.start(architectures)?;
+        self.start(architectures, forms)?;
         // A command line holds some 20,000 names.
         for files in files.chunks(10_000) {
             process::stdout(&mut self.add(files))?;
@@ -227,7 +253,13 @@ impl Bench {
         Peer { name, dir, gnupg, settings }
     }
 
-    fn import(&self, title: &str, peer: &Peer, script: &'static str, target: Target) -> Case {
+    fn import(
+        &self,
+        title: &str,
+        (peer, script): (&Peer, &'static str),
+        forms: &'static str,
+        target: Target,
+    ) -> Case {
         let (ours, theirs, peer) = (self.clone(), self.clone(), peer.clone());
         Case {
             name: format!("repo import {}", self.count),
@@ -235,7 +267,7 @@ impl Bench {
             batch: 1,
             target,
             ours: Box::new(move || {
-                ours.start(&["amd64"])?;
+                ours.start(&["amd64"], forms)?;
                 Ok(ours.add(&ours.corpus))
             }),
             theirs: Box::new(move || {
@@ -283,12 +315,13 @@ impl Bench {
 
     /// What takes less than the start of a browser.
     fn small_ones(&self, base: &Path) -> Vec<Case> {
-        let reprepro = |script: &'static str, bench: &Bench| -> Prepare {
-            let (peer, bench) = (bench.peer("reprepro", GZ), bench.clone());
+        let reprepro = |script: &str, bench: &Bench| -> Prepare {
+            let (peer, bench, script) =
+                (bench.peer("reprepro", GZ), bench.clone(), script.to_owned());
             Box::new(move || {
                 copy(&bench.dir.join("repo-peer-0"), &peer.dir)?;
                 process::stdout(&mut peer.script(REPREPRO, &bench.two[..1]))?;
-                Ok(peer.script(script, &bench.two[..1]))
+                Ok(peer.script(&script, &bench.two[..1]))
             })
         };
         let ours = |words: &[&str], bench: &Bench, base: &Path| -> Prepare {
@@ -313,8 +346,13 @@ impl Bench {
             ours,
             theirs,
         };
-        // Half of them.
-        let half = format!("bench[1-5]{}", "?".repeat((self.count - 1).to_string().len() - 1));
+        let name = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.split('_').next().unwrap_or_default().to_owned()
+        };
+        let middle = name(&self.corpus[self.count / 2]);
+        // More than half of a suite are no libraries.
+        let promoted = self.corpus.iter().filter(|path| !name(path).starts_with('l')).count();
         let aptly = self.peer("aptly", "");
         let full = self.dir.join("repo-peer-2");
         let snapshot: Prepare = Box::new(move || {
@@ -340,8 +378,8 @@ impl Bench {
                 "list one",
                 "reprepro",
                 Target::Faster(1.0),
-                ours(&["list", "--suite", "stable", "bench77"], self, base),
-                reprepro(r#"reprepro -b "$1" list stable bench77"#, self),
+                ours(&["list", "--suite", "stable", &middle], self, base),
+                reprepro(&format!(r#"reprepro -b "$1" list stable {middle}"#), self),
             ),
             case(
                 "snapshot",
@@ -351,14 +389,11 @@ impl Bench {
                 snapshot,
             ),
             case(
-                &format!("promote {}", self.count / 2),
+                &format!("promote {promoted}"),
                 "reprepro",
                 Target::Wall(0.2),
-                ours(&["copy", "stable", "testing", &half], self, base),
-                reprepro(
-                    r#"reprepro -b "$1" --silent copymatched testing stable 'bench[1-5]???'"#,
-                    self,
-                ),
+                ours(&["copy", "stable", "testing", "[!l]*"], self, base),
+                reprepro(r#"reprepro -b "$1" --silent copymatched testing stable '[!l]*'"#, self),
             ),
         ]
     }
