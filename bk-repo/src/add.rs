@@ -437,6 +437,9 @@ fn sizes(
     let files = all.iter().flatten().flat_map(|read| &read.package.files);
     let keys: Vec<&str> = files.map(|file| file.key.as_str()).collect();
     let store = repository.store();
+    if store.local("pool").is_some_and(|pool| !pool.exists()) {
+        return Ok(HashMap::new());
+    }
     let mut indexes = head.iter().flat_map(|head| &head.suites).flat_map(|(_, s)| &s.indexes);
     if store.local("").is_none() && keys.len() > MANY && indexes.all(|(_, index)| index.count == 0)
     {

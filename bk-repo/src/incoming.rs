@@ -5,7 +5,7 @@ pub mod changes;
 pub mod source;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bk::{Context, Error, Result, Status, display};
@@ -132,40 +132,78 @@ impl Reader<'_> {
 
     /// Copies a file while hashing it, so that what is published is what was hashed.
     fn copy(&self, from: &Path, name: &str, number: usize) -> Result<(PoolFile, [u8; 16])> {
-        let failed = || format!("cannot read '{}'", display(from));
-        let mut file = File::open(from).context(failed)?;
+        self.copy_opened(Opened::new(from)?, name, number)
+    }
+
+    fn copy_opened(
+        &self,
+        opened: Opened<'_>,
+        name: &str,
+        number: usize,
+    ) -> Result<(PoolFile, [u8; 16])> {
+        let Opened { path, mut file, head: mut buffer } = opened;
+        let failed = || format!("cannot read '{}'", display(path));
         let staged = self.scratch.map(|dir| dir.join(format!("{number}-{name}")));
-        let mut copy = match &staged {
-            Some(path) => {
-                Some(File::create(path).context(|| format!("cannot copy '{}'", display(from)))?)
-            }
-            None => None,
-        };
+        let create =
+            |to: &PathBuf| File::create(to).context(|| format!("cannot copy '{}'", display(path)));
+        let mut copy = staged.as_ref().map(create).transpose()?;
         let (mut sha256, mut md5) = (Sha256::new(), md5::Md5::new());
         // Only .dsc files need MD5, and they are small.
-        let with_md5 = extension(from) == "dsc";
-        // Buffers beyond the file's size, thousands of them, would leave the heap in pieces.
-        let room = file.metadata().map_or(0, |meta| meta.len()).clamp(1 << 12, 1 << 17);
-        let (mut size, mut buffer) = (0, vec![0; room as usize]);
-        loop {
-            let n = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Error::from(e).context(failed())),
-            };
+        let with_md5 = extension(path) == "dsc";
+        let (mut n, mut size) = (buffer.len(), 0);
+        // The control archive may have been read beyond it.
+        file.seek(SeekFrom::Start(n as u64)).context(failed)?;
+        while n > 0 {
             sha256.update(&buffer[..n]);
             if with_md5 {
                 md5.update(&buffer[..n]);
             }
             if let Some(copy) = &mut copy {
                 copy.write_all(&buffer[..n])
-                    .context(|| format!("cannot copy '{}' into the repository", display(from)))?;
+                    .context(|| format!("cannot copy '{}' into the repository", display(path)))?;
             }
             size += n as u64;
+            n = loop {
+                match file.read(&mut buffer) {
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    read => break read.context(failed)?,
+                }
+            };
         }
         let sha256 = format!("{:x}", sha256.finalize());
         Ok((PoolFile { key: String::new(), sha256, size, staged }, md5.finalize().into()))
+    }
+}
+
+/// A file that is read once: what looks into it and what copies it see the same bytes.
+struct Opened<'a> {
+    path: &'a Path,
+    file: File,
+    /// What it begins with; most files are no longer.
+    head: Vec<u8>,
+}
+
+impl<'a> Opened<'a> {
+    fn new(path: &'a Path) -> Result<Self> {
+        let open = || {
+            let mut file = File::open(path)?;
+            // Buffers beyond the file's size, thousands of them, would leave the heap in pieces.
+            let room = file.metadata()?.len().clamp(1 << 12, 1 << 17);
+            let mut head = Vec::with_capacity(room as usize);
+            Read::by_ref(&mut file).take(room).read_to_end(&mut head)?;
+            Ok(Opened { path, file, head })
+        };
+        open()
+            .map_err(|e: io::Error| match e.kind() {
+                io::ErrorKind::IsADirectory => Error::new("a folder, not a file"),
+                _ => e.into(),
+            })
+            .context(|| format!("cannot read '{}'", display(path)))
+    }
+
+    /// All of it, from its beginning, once.
+    fn reader(&mut self) -> impl Read {
+        (&self.head[..]).chain(&mut self.file)
     }
 }
 

@@ -375,7 +375,13 @@ impl<'a> Parser<'a> {
             }
             return Err(Error::new(format!("the closing {quote} is missing")));
         }
-        let end = self.rest.find(|c: char| c.is_whitespace() || ends.contains(c));
+        let mut before = None;
+        let end = self.rest.find(|c: char| {
+            // The shell's sign for a set of others.
+            let of_set = c == '!' && before == Some('[');
+            before = Some(c);
+            !of_set && (c.is_whitespace() || ends.contains(c))
+        });
         let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         self.rest = rest;
         match word {
@@ -509,6 +515,7 @@ mod tests {
             "python3-x (>= 1:1) {amd64}",
             "py () | nothing",
             "api (>= 2)",
+            "[!x]*, !a",
             "Section (% net/*)",
             "Priority (~ (opt|req))",
         ] {
@@ -526,6 +533,7 @@ mod tests {
             "py (>= 1)",
             "api (<< 3)",
             "Name (% [^p]*)",
+            "[!p]*",
         ] {
             assert!(!matches(no), "{no}");
         }

@@ -300,7 +300,15 @@ impl Store for Folder {
                 dirs.insert(self.parent(&file.key));
                 continue;
             }
-            dirs.extend(self.make_parent(&file.key)?);
+            // Most that are not lack themselves alone.
+            let parent = self.parent(&file.key);
+            match there(fs::create_dir(&parent)) {
+                Ok(Some(())) => {
+                    dirs.extend(parent.parent().map(Path::to_owned));
+                    dirs.insert(parent);
+                }
+                _ => dirs.extend(self.make_parent(&file.key)?),
+            }
             rename_new(&file.path, &to).context(failed)?;
         }
         self.sync_dirs(&dirs)

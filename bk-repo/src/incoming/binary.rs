@@ -5,7 +5,9 @@ use std::path::Path;
 use bk::{Error, Result};
 use bk_deb::debian::deb::Deb;
 
-use super::{Package, Reader, check_architecture, check_name, check_version, extension, pool};
+use super::{
+    Opened, Package, Reader, check_architecture, check_name, check_version, extension, pool,
+};
 use crate::archive::manifest::Key;
 
 /// Fields that say where a package is and what its file is like: only an index may say so.
@@ -23,7 +25,8 @@ const OF_THE_INDEX: [&str; 9] = [
 
 impl Reader<'_> {
     pub(super) fn binary(&self, path: &Path, number: usize) -> Result<Package> {
-        let mut control = Deb::open(path)?.control()?.paragraph;
+        let mut file = Opened::new(path)?;
+        let mut control = Deb::read(file.reader())?.control()?.paragraph;
         if control.to_string().len() as u64 > super::CONTROL_LIMIT {
             return Err(Error::new("its control file is larger than 4 MiB"));
         }
@@ -48,7 +51,7 @@ impl Reader<'_> {
         let indexes = self.settings.indexes_of(&component, &architecture, udeb);
         let file_name =
             format!("{name}_{}_{architecture}.{}", version.without_epoch(), extension(path));
-        let (mut file, _) = self.copy(path, &file_name, number)?;
+        let (mut file, _) = self.copy_opened(file, &file_name, number)?;
         file.key = format!("{}/{file_name}", pool(&component, &source));
 
         OF_THE_INDEX.iter().for_each(|field| drop(control.remove(field)));
