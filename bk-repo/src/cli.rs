@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     add, adopt, check, clone, contents, copy, diff, export, gc, import_aptly, import_reprepro,
-    init, installkey, key, list, log, merge, mirror, overrides, remove, rollback, serve, sign,
-    snapshot, sources,
+    init, installkey, key, list, log, merge, mirror, overrides, publish, remove, rollback, serve,
+    sign, snapshot, sources,
 };
 
 /// A signed apt repository in a folder
@@ -40,6 +40,7 @@ enum Command {
     ImportReprepro(import_reprepro::Args),
     ImportAptly(import_aptly::Args),
     Export(export::Args),
+    Publish(publish::Args),
     Gc(gc::Args),
     Check(check::Args),
     #[command(subcommand)]
@@ -73,6 +74,7 @@ impl Tool for Cli {
             Command::ImportAptly(args) => import_aptly::run(args, session),
             Command::Clone(args) => clone::run(args, session),
             Command::Export(args) => export::run(args, session),
+            Command::Publish(args) => publish::run(args, session),
             Command::Installkey(args) => installkey::run(args, session),
             Command::Log(args) => log::run(args, session),
             Command::Rollback(args) => rollback::run(args, session),

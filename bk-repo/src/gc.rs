@@ -155,7 +155,7 @@ fn needs<'a>(
 }
 
 /// A .buildinfo file stays as long as a package it stands beside.
-fn build_infos(store: &dyn Store, needed: &mut BTreeSet<String>) -> Result<()> {
+pub fn build_infos(store: &dyn Store, needed: &mut BTreeSet<String>) -> Result<()> {
     let folder = |key: &str| key.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
     let alive: BTreeSet<String> =
         needed.iter().filter(|key| key.starts_with("pool/")).map(|key| folder(key)).collect();

@@ -31,6 +31,7 @@ pub mod mirror;
 pub mod openpgp;
 pub mod overrides;
 pub mod page;
+pub mod publish;
 pub mod put;
 pub mod query;
 pub mod record;

@@ -251,7 +251,7 @@ fn a_suite_has_the_forms_it_is_told_to_have() {
         if bytes.starts_with(b"BKC3") {
             let last = bytes.len() - 1;
             bytes[last] ^= 1;
-            fs::write(&path, bytes).unwrap();
+            bk::file::write(&path, bytes).unwrap();
             mended += 1;
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod ceph;
 pub mod google;
+pub mod s3s;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
