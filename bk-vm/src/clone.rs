@@ -31,6 +31,9 @@ pub struct Clone {
     /// The folder to make it in [default: where the other is]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Print the disk there would be, and make nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Clone {
@@ -54,12 +57,17 @@ impl Clone {
             identity::files(&identity, new, &console)?.write(&new.join(DISK), new, &console)?;
             Machine::save(new, &About { address: self.address, ..source.about.clone() })
         };
-        let made = machine::make(&output, self.address, fill, &console).context(|| {
-            format!("{} as '{}'", failed(), display(output.join(self.address.name())))
-        })?;
-        machine::remember(&made, &session.dirs, &console);
-        let path = output.join(made.name()).join(DISK);
-        session.out.record(&Made { name: made.name(), address: self.address, path })?;
+        let name = self.address.name();
+        let dir = output.join(&name);
+        let failed = || format!("{} as '{}'", failed(), display(&dir));
+        match self.dry_run {
+            true => machine::refuse(&dir).context(failed)?,
+            false => {
+                let made = machine::make(&output, self.address, fill, &console).context(failed)?;
+                machine::remember(&made, &session.dirs, &console);
+            }
+        }
+        session.out.record(&Made { path: dir.join(DISK), address: self.address, name })?;
         Ok(Status::Done)
     }
 }

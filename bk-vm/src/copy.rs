@@ -27,6 +27,9 @@ pub struct Copy {
     /// What to copy, and where to: PATH here, or MACHINE:PATH there
     #[arg(required = true, num_args = 2.., value_name = "PATH|MACHINE:PATH")]
     paths: Vec<String>,
+    /// Print what would be run, and copy nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Copy {
@@ -61,6 +64,11 @@ impl Copy {
         let mut words = remote::options(&machine, &running, "-P");
         words.extend(["-r", "-p", "--"].map(OsString::from));
         words.extend(files);
+        if self.dry_run {
+            let shown: Vec<String> = words.iter().map(bk::display).collect();
+            session.out.raw(format!("scp {}\n", shown.join(" ")))?;
+            return Ok(Status::Done);
+        }
         remote::become_program("scp", &words, &session.console).map(|()| Status::Done)
     }
 }

@@ -19,6 +19,9 @@ pub struct Restore {
     machine: String,
     /// The snapshot's name
     name: String,
+    /// Say whether it can be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Restore {
@@ -39,6 +42,9 @@ impl Restore {
             });
         }
         let _lock = running::keep(&machine, &session.dirs).context(failed)?;
+        if self.dry_run {
+            return Ok(Status::Done);
+        }
         let new = file::TempDir::new_in(&machine.dir)?;
         let copy = new.path().join("disk");
         machine::copy_disk(&path, &copy, &session.console).context(failed)?;

@@ -30,6 +30,9 @@ pub struct Snapshot {
     /// Remove the snapshot of that name
     #[arg(long, requires = "name")]
     delete: bool,
+    /// Say whether it can be done, and change nothing
+    #[arg(long, requires = "name")]
+    dry_run: bool,
 }
 
 /// Where a machine's snapshots are.
@@ -71,13 +74,19 @@ impl Snapshot {
         let failed = || format!("cannot keep '{}' as '{}'", machine.name(), bk::sanitize(name));
         let path = path(&machine, name)?;
         if self.delete {
-            return std::fs::remove_file(&path)
-                .context(|| format!("cannot remove '{}'", display(&path)))
-                .map(|()| Status::Done);
+            return match self.dry_run {
+                true => path.metadata().map(drop),
+                false => std::fs::remove_file(&path),
+            }
+            .context(|| format!("cannot remove '{}'", display(&path)))
+            .map(|()| Status::Done);
         }
         let _lock = running::keep(&machine, &session.dirs).context(failed)?;
         if path.exists() {
             return Err(Error::new("there is one of that name").context(failed()));
+        }
+        if self.dry_run {
+            return Ok(Status::Done);
         }
         let folder = machine.path(FOLDER);
         file::create_dir(&folder)?;

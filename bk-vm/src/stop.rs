@@ -6,7 +6,7 @@ use bk::{Result, Session, Status};
 use clap::Args;
 
 use crate::machine::Machine;
-use crate::running;
+use crate::running::{self, Running};
 
 /// Shut machines down
 ///
@@ -25,6 +25,9 @@ pub struct Stop {
     /// Seconds until a machine that does not shut down is ended
     #[arg(long, value_name = "SECONDS", default_value_t = 100)]
     timeout: u64,
+    /// Print the machines that run, and leave them alone
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Stop {
@@ -33,8 +36,14 @@ impl Stop {
         let mut status = Status::Done;
         let limit = Duration::from_secs(self.timeout);
         for word in &self.machines {
-            let stop = |word: &str| {
+            let mut stop = |word: &str| {
                 let machine = Machine::find(word, &session.dirs)?;
+                if self.dry_run {
+                    if Running::find(&machine, &session.dirs).is_some() {
+                        session.out.raw(machine.name() + "\n")?;
+                    }
+                    return Ok(true);
+                }
                 running::stop(&machine, limit, &session.dirs, &session.console)
             };
             match stop(word) {

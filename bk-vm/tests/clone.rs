@@ -17,7 +17,10 @@ fn a_clone_has_what_the_other_has_and_is_another() {
     create.arg(dir.path()).arg("--key").arg(place("key.pub"));
     create.arg("--copy-file").arg(format!("{} -> /srv/one", place("one").display()));
     done(&mut create);
+    let dry = done(&mut vm(&["clone", "45", "46", "--dry-run"]));
+    assert!(!place("buildkit46").exists());
     let path = done(&mut vm(&["clone", "45", "46"]));
+    assert_eq!(dry, path);
     assert_eq!(path.trim_end(), place("buildkit46/disk.raw").to_str().unwrap());
     let read = |machine: &str, path: &str| {
         let mut debugfs = Command::new("debugfs");

@@ -20,6 +20,8 @@ fn a_disk_is_brought_back() {
         compare.args(["compare", "-f", "raw", "-F", format, &disk]).arg(other);
         compare.output().unwrap().status.code() == Some(0)
     };
+    done(&mut vm(&["snapshot", "50", "clean", "--dry-run"]));
+    assert_eq!(done(&mut vm(&["snapshot", "50"])), "");
     done(&mut vm(&["snapshot", "50", "clean"]));
     assert_eq!(done(&mut vm(&["snapshot", "50"])), "clean\n");
     let again = vm(&["snapshot", "50", "clean"]).output().unwrap();
@@ -29,11 +31,15 @@ fn a_disk_is_brought_back() {
     assert!(!same(&before, "raw"));
     let output = vm(&["restore", "50", "claen"]).output().unwrap();
     assert!(said(&output).contains("hint: there is clean"), "{}", said(&output));
+    done(&mut vm(&["restore", "50", "clean", "--dry-run"]));
+    assert!(!same(&before, "raw"));
     done(&mut vm(&["restore", "50", "clean"]));
     assert!(same(&before, "raw"));
     // The other name of the disk goes with it.
     assert!(same(&dir.path().join("buildkit50/buildkit50.qcow2"), "qcow2"));
 
+    done(&mut vm(&["snapshot", "50", "clean", "--delete", "--dry-run"]));
+    assert_eq!(done(&mut vm(&["snapshot", "50"])), "clean\n");
     done(&mut vm(&["snapshot", "50", "clean", "--delete"]));
     assert_eq!(done(&mut vm(&["snapshot", "50"])), "");
     for bad in ["../x", "", ".x"] {

@@ -46,6 +46,8 @@ fn a_machine_runs_in_the_background_without_root() {
     let tree = dir.path().join("tree with a blank");
     bk::file::create_dir(&tree.join("inner")).unwrap();
     bk::file::write(&tree.join("inner/file"), "there\n").unwrap();
+    let dry = done(vm(&["copy", "--dry-run"]).arg(&tree).arg("20:there"));
+    assert!(dry.starts_with("scp ") && dry.trim_end().ends_with(":there"), "{dry}");
     done(vm(&["copy"]).arg(&tree).arg("20:there"));
     assert_eq!(done(&mut exec(&["cat", "there/inner/file"])), "there\n");
     done(vm(&["copy", "20:there/inner/file"]).arg(dir.path().join("back")));
@@ -55,7 +57,10 @@ fn a_machine_runs_in_the_background_without_root() {
 
     let removed = vm(&["remove", "20"]).output().unwrap();
     assert!(said(&removed).contains("running"), "{}", said(&removed));
+    assert_eq!(done(&mut vm(&["stop", "--dry-run", "20"])), "buildkit20\n");
+    assert_eq!(done(&mut vm(&["exec", "20", "echo", "there"])), "there\n");
     done(&mut vm(&["stop", "20"]));
+    assert_eq!(done(&mut vm(&["stop", "--dry-run", "20"])), "");
     // It has shut down, and was not cut off.
     done(std::process::Command::new("e2fsck").arg("-fn").arg(&disk));
     assert!(done(&mut vm(&["log", "20"])).contains("buildkit20 login:"));
