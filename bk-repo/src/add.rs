@@ -166,12 +166,17 @@ pub fn publish(
             Some(repository.store().scratch()?)
         }
     };
+    let store = repository.store();
     let progress = console.progress("reading", inputs.len() as u64);
     let read = |(number, input): (usize, Input)| -> Result<Candidate> {
         let settings = suites.get(&input.suite).ok_or_else(|| no_suite(&input.suite, suites))?;
         let scratch = scratch.as_ref().map(|dir| dir.path());
         let reader = Reader { settings, component: job.component, scratch };
         let package = reader.read(&input.path, number)?;
+        if !job.together {
+            // Alone it would be published whatever becomes of the others.
+            package.files.iter().filter_map(PoolFile::to_place).for_each(|file| store.begin(file));
+        }
         progress.step(&display(&input.path));
         Ok(Candidate { package, input })
     };
@@ -323,7 +328,7 @@ fn choose(
     failed: &mut dyn FnMut(Error),
 ) -> Result<Vec<Candidate>> {
     let there = published(repository, head, &all)?;
-    let sizes = sizes(repository, head, &all)?;
+    let sizes = sizes(repository.store(), &all)?;
     let mut files: HashMap<String, String> = HashMap::new();
     let mut good = Vec::new();
     for read in all {
@@ -424,25 +429,11 @@ fn published(
     Ok(there)
 }
 
-/// From how many files on a bucket is not asked for each whether it is there, when nothing is published in
-/// it yet: then it says so when it is given one. To ask takes half as long as to write.
-const MANY: usize = 1000;
-
 /// The sizes of those files of the packages that are in the pool already.
-fn sizes(
-    repository: &Repository,
-    head: Option<&Commit>,
-    all: &[Result<Candidate>],
-) -> Result<HashMap<String, u64>> {
+fn sizes(store: &dyn Store, all: &[Result<Candidate>]) -> Result<HashMap<String, u64>> {
     let files = all.iter().flatten().flat_map(|read| &read.package.files);
     let keys: Vec<&str> = files.map(|file| file.key.as_str()).collect();
-    let store = repository.store();
     if store.local("pool").is_some_and(|pool| !pool.exists()) {
-        return Ok(HashMap::new());
-    }
-    let mut indexes = head.iter().flat_map(|head| &head.suites).flat_map(|(_, s)| &s.indexes);
-    if store.local("").is_none() && keys.len() > MANY && indexes.all(|(_, index)| index.count == 0)
-    {
         return Ok(HashMap::new());
     }
     let sizes = store.sizes(&keys)?.into_iter().zip(&keys);

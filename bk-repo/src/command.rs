@@ -107,6 +107,8 @@ pub fn repository(_session: &Session, path: &Path) -> Result<Repository> {
     if engine::is_url(path) {
         let bucket = Bucket::open(&path.to_string_lossy(), |name| std::env::var(name).ok())?;
         let shown = bucket.shown().to_owned();
+        // Its threads wait most of the time.
+        bk::memory::share();
         return Ok(Repository::new(Box::new(bucket), &shown));
     }
     Ok(Repository::at(path))

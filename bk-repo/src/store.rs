@@ -29,6 +29,9 @@ const SYNC_EACH: usize = 24;
 /// that looks and then writes, four of five had several winners: 24 leave no doubt.
 pub const RACES: usize = 24;
 
+/// What no commit names may be a writer's who has yet to commit, and stays for this long.
+pub const GRACE: Duration = Duration::from_secs(24 * 3600);
+
 /// A file waiting in a scratch folder for its name.
 #[derive(Debug)]
 pub struct Staged {
@@ -65,6 +68,9 @@ pub trait Store: Send + Sync {
     fn scratch(&self) -> Result<Scratch>;
     /// Removes what writers left that were killed. Only who holds the lock may call it.
     fn sweep(&self) -> Result<()>;
+    /// May begin to do what [`Store::place`] will do with a file, where that takes long. It may also never
+    /// be placed; [`Store::sizes`] goes on as if it were not there.
+    fn begin(&self, _file: Staged) {}
     /// Gives staged files their names, in order, and makes them durable. A name that is taken keeps
     /// its file: such names say what they hold.
     fn place(&self, files: Vec<Staged>) -> Result<()>;

@@ -2,29 +2,45 @@
 //!
 //! Nothing can be locked there, and nothing is asked for but that an object is created only where there
 //! is none: engines differ in all else.
+//!
+//! Each request takes the thread it is made in, and many are made in as many threads: to hand each to
+//! another thread and back costs more than a small one takes.
 
+use std::collections::HashMap;
+use std::future::ready;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use bk::file::{Lock, TempDir};
+use bk::http::hyper::body::Bytes;
 use bk::http::tokio;
 use bk::{Console, Context, Error, Result, Status};
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use object_store::{
+    GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
 
 use super::engine::Engine;
-use super::{Content, Entry, Published, RACES, READ_LIMIT, Scratch, Staged, Store};
+use super::{Content, Entry, GRACE, Published, RACES, READ_LIMIT, Scratch, Staged, Store};
 
 /// How many requests are under way at once: one takes some milliseconds, most of them waiting.
 pub const AT_ONCE: usize = 16;
 
-/// Files that are larger are read, and uploaded one at a time, in parts of this size.
-const PART: u64 = 16 << 20;
+/// Files that are larger are uploaded one at a time, in parts of this size (S3 takes none below 5 MiB).
+const PART: u64 = 8 << 20;
+
+/// Of a file that is larger it is asked whether it is there before it is begun with: it would travel for
+/// nothing. To ask takes half as long as to write a small one.
+const PROBE: u64 = 256 << 10;
+
+/// What may be in memory of the files that are uploaded.
+const ROOM: u64 = 32 << 20;
 
 /// How many create one object at once, to learn whether the engine lets one win.
 const RACERS: usize = 8;
@@ -34,26 +50,142 @@ const SCRATCH: &str = "/var/tmp";
 
 /// A repository in a bucket.
 pub struct Bucket {
-    engine: Engine,
-    client: Arc<dyn ObjectStore>,
-    runtime: Runtime,
+    to: Arc<Place>,
+    /// Those who upload what was begun with.
+    uploads: Mutex<Option<Uploads>>,
+    /// What they created, and of which files.
+    begun: Mutex<Begun>,
 }
 
-impl Bucket {
-    /// The repository at a URL: see [`Engine::new`].
-    pub fn open(url: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let engine = Engine::new(url, env)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .max_blocking_threads(AT_ONCE * 2)
-            .enable_all()
-            .build()?;
-        Ok(Bucket { client: engine.client.clone(), engine, runtime })
+/// Where it is.
+struct Place {
+    engine: Engine,
+    room: Room,
+}
+
+/// Names in the bucket, and the files that were uploaded.
+type Begun = HashMap<String, PathBuf>;
+
+/// Uploads beside other work.
+struct Uploads {
+    queue: mpsc::SyncSender<Staged>,
+    threads: Vec<JoinHandle<Result<Begun>>>,
+}
+
+/// Memory for those who upload.
+struct Room {
+    left: Mutex<u64>,
+    freed: Condvar,
+}
+
+/// Does one request, or some after each other.
+fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
+    // Time alone: before a request is repeated.
+    Ok(tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(future))
+}
+
+/// What an engine answers; what it does not do now it may do later.
+fn ask<T>(future: impl Future<Output = object_store::Result<T>>) -> Result<T> {
+    wait(future)?.map_err(|error| Error::from(error).status(Status::Temporary))
+}
+
+/// The same of what may not be there.
+fn find<T>(future: impl Future<Output = object_store::Result<T>>) -> Result<Option<T>> {
+    match wait(future)? {
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        answer => ask(ready(answer)).map(Some),
+    }
+}
+
+/// Does the same with each, `threads` at a time, until one fails. What comes of them is in their order.
+fn each<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    work: &(dyn Fn(&T) -> Result<R> + Sync),
+) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let some = || -> Result<Vec<(usize, R)>> {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { return Ok(done) };
+            match work(item) {
+                Ok(result) => done.push((at, result)),
+                Err(error) => {
+                    next.store(items.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+    };
+    let mut all = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.min(items.len())).map(|_| scope.spawn(some)).collect();
+        let mut all = Vec::new();
+        for thread in threads {
+            all.extend(thread.join().map_err(|_| Error::new("a thread ended"))??);
+        }
+        Ok::<_, Error>(all)
+    })?;
+    all.sort_by_key(|(at, _)| *at);
+    Ok(all.into_iter().map(|(_, result)| result).collect())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Room {
+    /// Does something that takes so many bytes, when there is room for them.
+    fn with<T>(&self, bytes: u64, work: impl FnOnce() -> T) -> T {
+        let mut left = lock(&self.left);
+        while *left < bytes {
+            left = self.freed.wait(left).unwrap_or_else(PoisonError::into_inner);
+        }
+        *left -= bytes;
+        drop(left);
+        let done = work();
+        *lock(&self.left) += bytes;
+        self.freed.notify_all();
+        done
+    }
+}
+
+impl Uploads {
+    fn start(to: &Arc<Place>) -> Self {
+        // A few for each: whoever reads goes on while all are busy, and is held up when they cannot follow.
+        let (queue, files) = mpsc::sync_channel::<Staged>(AT_ONCE * 4);
+        let files = Arc::new(Mutex::new(files));
+        let work = |to: Arc<Place>, files: Arc<Mutex<mpsc::Receiver<Staged>>>| {
+            let mut begun = Begun::new();
+            loop {
+                let Ok(file) = lock(&files).recv() else { return Ok(begun) };
+                if to.begin(&file)? {
+                    // It is needed no more, and they would be many.
+                    drop(std::fs::remove_file(&file.path));
+                    begun.insert(file.key, file.path);
+                }
+            }
+        };
+        let thread = |_| {
+            let (to, files) = (to.clone(), files.clone());
+            thread::spawn(move || work(to, files))
+        };
+        Uploads { queue, threads: (0..AT_ONCE).map(thread).collect() }
     }
 
-    /// How people call it.
-    pub fn shown(&self) -> &Path {
-        &self.engine.shown
+    fn finish(self) -> Result<Begun> {
+        drop(self.queue);
+        let mut all = Begun::new();
+        for thread in self.threads {
+            all.extend(thread.join().map_err(|_| Error::new("a thread ended"))??);
+        }
+        Ok(all)
+    }
+}
+
+impl Place {
+    fn client(&self) -> &dyn ObjectStore {
+        &*self.engine.client
     }
 
     fn key(&self, key: &str) -> Key {
@@ -67,124 +199,94 @@ impl Bucket {
         format!("cannot {what} '{}/{key}'", self.engine.shown.display())
     }
 
-    fn put(&self, key: &str, bytes: Vec<u8>, mode: PutMode) -> Result<bool> {
-        let (client, key_of) = (self.client.clone(), self.key(key));
-        let put = put(client, key_of, bytes, mode);
-        self.runtime.block_on(put).map_err(temporary).context(|| self.failed("write", key))
+    fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
+        find(self.client().head(&self.key(key))).context(|| self.failed("read", key))
     }
 
-    fn races(&self) -> Result<usize> {
-        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let name =
-            |n: usize| format!(".buildkit/race/{}-{}-{n}", start.as_nanos(), std::process::id());
-        let mut wrong = 0;
-        for race in 0..RACES {
-            // A connection that broke leaves open who won: that race tells nothing, another does.
-            let winners =
-                self.run_race(&name(race)).or_else(|_| self.run_race(&name(RACES + race)))?;
-            wrong += usize::from(winners != 1);
+    fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
+        ask(self.client().put(&self.key(key), bytes.into()))
+            .map(drop)
+            .context(|| self.failed("write", key))
+    }
+
+    /// Creates an object; says false where there is one.
+    fn create(&self, key: &str, bytes: Bytes) -> Result<bool> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let put = wait(self.client().put_opts(&self.key(key), PutPayload::from(bytes), options))?;
+        match put {
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            put => ask(ready(put)).map(|_| true).context(|| self.failed("write", key)),
         }
-        Ok(wrong)
     }
 
-    /// How many of several at once created one object.
-    fn run_race(&self, name: &str) -> Result<usize> {
-        let key = self.key(name);
-        let winners = self.runtime.block_on(async {
-            let mut racers = JoinSet::new();
-            for racer in 0..RACERS {
-                let (client, key) = (self.client.clone(), key.clone());
-                // What each writes is its own; large enough to take its time.
-                let bytes = vec![racer as u8; 64 << 10];
-                racers.spawn(create(client, key, bytes));
-            }
-            racers.join_all().await
+    /// The same, but says false only where there is one with other bytes: a request may be carried out and
+    /// its answer lost.
+    fn create_same(&self, key: &str, bytes: Bytes) -> Result<bool> {
+        if self.create(key, bytes.clone())? {
+            return Ok(true);
+        }
+        let there = ask(async {
+            let found = self.client().get(&self.key(key)).await?;
+            Ok((found.meta.last_modified, found.bytes().await?))
         });
-        self.remove(name)?;
-        let winners: Vec<bool> = winners.into_iter().collect::<Result<_>>()?;
-        Ok(winners.iter().filter(|won| **won).count())
-    }
-}
-
-/// Creates an object; says false where there is one.
-async fn create(client: Arc<dyn ObjectStore>, key: Key, bytes: Vec<u8>) -> Result<bool> {
-    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    match client.put_opts(&key, PutPayload::from(bytes), options).await {
-        Ok(_) => Ok(true),
-        Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Writes an object; says false where it was to be created and is there with other bytes.
-async fn put(
-    client: Arc<dyn ObjectStore>,
-    key: Key,
-    bytes: Vec<u8>,
-    mode: PutMode,
-) -> Result<bool> {
-    if mode != PutMode::Create {
-        client.put(&key, PutPayload::from(bytes)).await?;
-        return Ok(true);
-    }
-    if create(client.clone(), key.clone(), bytes.clone()).await? {
-        return Ok(true);
-    }
-    // A request may be carried out and its answer lost: what is there is what was sent then.
-    let there = client.get(&key).await?.bytes().await?;
-    Ok(there == bytes)
-}
-
-/// Why a file of the pool cannot be placed.
-fn taken(key: &str) -> Error {
-    Error::new(format!("'{key}' is taken by a file with other content")).hint(
-        "publish some of the others first: then it is told which packages it keeps away, and what a \
-         killed command left goes",
-    )
-}
-
-/// An object read in parts.
-struct Parts {
-    client: Arc<dyn ObjectStore>,
-    handle: tokio::runtime::Handle,
-    key: Key,
-    at: u64,
-    size: u64,
-    part: io::Cursor<Vec<u8>>,
-}
-
-impl Read for Parts {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.part.read(buffer)?;
-        if n > 0 || buffer.is_empty() || self.at >= self.size {
-            return Ok(n);
+        let (time, there) = there.context(|| self.failed("read", key))?;
+        if there != bytes {
+            return Ok(false);
         }
-        let range = self.at..self.size.min(self.at + PART);
-        let part = self.handle.block_on(self.client.get_range(&self.key, range));
-        let part = part.map_err(io::Error::other)?;
-        if part.is_empty() {
-            return Err(io::Error::other("the object became shorter"));
+        if is_old(time.into()) {
+            self.replace(key, bytes)?;
         }
-        self.at += part.len() as u64;
-        self.part = io::Cursor::new(part.to_vec());
-        self.part.read(buffer)
+        Ok(true)
     }
-}
 
-impl Bucket {
-    /// Uploads a large file in parts, of which two are in memory at once.
-    fn upload(&self, file: &Staged) -> Result<()> {
+    /// Uploads a file before it is known whether it will be placed, unless its name is taken: says whether.
+    fn begin(&self, file: &Staged) -> Result<bool> {
+        let failed = || self.failed("write", &file.key);
+        let size = file.path.metadata().context(failed)?.len();
+        if size > PART || (size > PROBE && self.head(&file.key)?.is_some()) {
+            return Ok(false);
+        }
+        let read = || std::fs::read(&file.path).context(failed);
+        self.room.with(size, || self.create(&file.key, read()?.into()))
+    }
+
+    /// Gives a file its name, of which `begun` says what was uploaded there. A name that is taken keeps its
+    /// object: most say what they hold, but one in the pool may be another's since a moment ago.
+    fn place(&self, file: &Staged, begun: Option<&PathBuf>) -> Result<()> {
+        if begun == Some(&file.path) {
+            return Ok(());
+        }
+        let failed = || self.failed("write", &file.key);
+        let size = file.path.metadata().context(failed)?.len();
+        if size > PART {
+            return self.room.with(PART, || self.upload(file, size));
+        }
+        self.room.with(size, || {
+            let bytes = Bytes::from(std::fs::read(&file.path).context(failed)?);
+            if begun.is_some() {
+                // Another file of this command came first, and was not chosen.
+                return self.replace(&file.key, bytes);
+            }
+            match self.create_same(&file.key, bytes)? {
+                true => Ok(()),
+                false => Err(taken(&file.key)),
+            }
+        })
+    }
+
+    /// Uploads a large file in parts.
+    fn upload(&self, file: &Staged, size: u64) -> Result<()> {
         let failed = || self.failed("write", &file.key);
         // There is no creating in parts that all engines have; whoever else brings a file of this name
         // brings these bytes.
-        if let Some(size) = self.size(&file.key)? {
-            let mine = file.path.metadata().context(failed)?.len();
-            return if size == mine { Ok(()) } else { Err(taken(&file.key)) };
+        match self.head(&file.key)? {
+            Some(there) if there.size != size => return Err(taken(&file.key)),
+            Some(there) if !is_old(there.last_modified.into()) => return Ok(()),
+            _ => {}
         }
         let mut reader = std::fs::File::open(&file.path).context(failed)?;
-        let key = self.key(&file.key);
         let upload = async {
-            let mut upload = self.client.put_multipart(&key).await?;
+            let mut upload = self.client().put_multipart(&self.key(&file.key)).await?;
             loop {
                 let mut part = Vec::new();
                 reader.by_ref().take(PART).read_to_end(&mut part)?;
@@ -195,7 +297,74 @@ impl Bucket {
                 upload.put_part(PutPayload::from(part)).await?;
             }
         };
-        self.runtime.block_on(upload).map_err(temporary).context(failed)
+        wait(upload)?.map_err(temporary).context(failed)
+    }
+}
+
+/// Whether an object that no commit names may be collected soon: who needs it writes it again.
+fn is_old(time: SystemTime) -> bool {
+    // Half the grace, so that the other half is left to commit in, and for clocks that differ.
+    SystemTime::now().duration_since(time).is_ok_and(|age| age > GRACE / 2)
+}
+
+/// Why a file of the pool cannot be placed.
+fn taken(key: &str) -> Error {
+    Error::new(format!("'{key}' is taken by a file with other content")).hint(
+        "publish some of the others first: then it is told which packages it keeps away, and what a \
+         killed command left goes",
+    )
+}
+
+/// An object as it comes.
+struct Reading {
+    stream: BoxStream<'static, object_store::Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl Read for Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match wait(self.stream.next()).map_err(io::Error::other)? {
+                None => return Ok(0),
+                Some(piece) => self.piece = piece.map_err(io::Error::other)?,
+            }
+        }
+        let n = buffer.len().min(self.piece.len());
+        buffer[..n].copy_from_slice(&self.piece.split_to(n));
+        Ok(n)
+    }
+}
+
+impl Bucket {
+    /// The repository at a URL: see [`Engine::new`].
+    pub fn open(url: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let room = Room { left: Mutex::new(ROOM), freed: Condvar::new() };
+        let to = Arc::new(Place { engine: Engine::new(url, env)?, room });
+        Ok(Bucket { to, uploads: Mutex::default(), begun: Mutex::default() })
+    }
+
+    /// How people call it.
+    pub fn shown(&self) -> &Path {
+        &self.to.engine.shown
+    }
+
+    /// What was begun with and created, when all of it is done.
+    fn begun(&self) -> Result<MutexGuard<'_, Begun>> {
+        let mut begun = lock(&self.begun);
+        if let Some(uploads) = lock(&self.uploads).take() {
+            begun.extend(uploads.finish()?);
+        }
+        Ok(begun)
+    }
+
+    /// How many of several at once created one object.
+    fn run_race(&self, name: &str) -> Result<usize> {
+        // What each writes is its own; large enough to take its time.
+        let racers: Vec<u8> = (0..RACERS as u8).collect();
+        let run = |racer: &u8| self.to.create(name, vec![*racer; 64 << 10].into());
+        let winners = each(&racers, RACERS, &run);
+        self.remove(name)?;
+        Ok(winners?.into_iter().filter(|won| *won).count())
     }
 }
 
@@ -209,63 +378,40 @@ fn temporary(error: Error) -> Error {
     error.status(Status::Temporary)
 }
 
-fn there<T>(result: object_store::Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(temporary(error.into())),
-    }
-}
-
 impl Store for Bucket {
     fn read(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let get = async {
-            let Some(found) = there(self.client.get(&self.key(key)).await)? else {
-                return Ok(None);
-            };
-            if found.meta.size > READ_LIMIT {
-                return Err(Error::new(format!("larger than {READ_LIMIT} bytes")));
+            let found = self.to.client().get(&self.to.key(key)).await?;
+            match found.meta.size > READ_LIMIT {
+                true => Ok(None),
+                false => found.bytes().await.map(Some),
             }
-            Ok(Some(found.bytes().await.map_err(Error::from)?.to_vec()))
         };
-        self.runtime.block_on(get).context(|| self.failed("read", key))
+        match find(get).context(|| self.to.failed("read", key))? {
+            Some(None) => Err(Error::new(format!("larger than {READ_LIMIT} bytes"))
+                .context(self.to.failed("read", key))),
+            found => Ok(found.flatten().map(Vec::from)),
+        }
     }
 
     fn open(&self, key: &str) -> Result<Option<Box<dyn Read + Send>>> {
-        let Some(size) = self.size(key)? else { return Ok(None) };
-        let (client, handle) = (self.client.clone(), self.runtime.handle().clone());
-        let reader =
-            Parts { client, handle, key: self.key(key), at: 0, size, part: io::Cursor::default() };
-        Ok(Some(Box::new(reader)))
+        let found = find(self.to.client().get(&self.to.key(key)));
+        let reading = |found: GetResult| {
+            Box::new(Reading { stream: found.into_stream(), piece: Bytes::new() }) as Box<_>
+        };
+        Ok(found.context(|| self.to.failed("read", key))?.map(reading))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {
-        let head = self.runtime.block_on(async { self.client.head(&self.key(key)).await });
-        Ok(there(head).context(|| self.failed("read", key))?.map(|meta| meta.size))
+        Ok(self.to.head(key)?.map(|meta| meta.size))
     }
 
     fn sizes(&self, keys: &[&str]) -> Result<Vec<Option<u64>>> {
-        let ask = async {
-            let (mut all, mut under_way) = (vec![None; keys.len()], JoinSet::new());
-            let mut left = keys.iter().enumerate();
-            loop {
-                // They have no body to wait for: as many as there are threads.
-                while under_way.len() < 2 * AT_ONCE
-                    && let Some((at, key)) = left.next()
-                {
-                    let (client, place) = (self.client.clone(), self.key(key));
-                    let failed = self.failed("read", key);
-                    under_way.spawn(async move {
-                        let head = there(client.head(&place).await).context(|| failed)?;
-                        Ok::<_, Error>((at, head.map(|meta| meta.size)))
-                    });
-                }
-                let Some(done) = under_way.join_next().await else { return Ok(all) };
-                let (at, size) = done.map_err(Error::from)??;
-                all[at] = size;
-            }
-        };
-        self.runtime.block_on(ask)
+        let begun = self.begun()?;
+        let begun = &*begun;
+        let size = |key: &&str| if begun.contains_key(*key) { Ok(None) } else { self.size(key) };
+        // They have no body to wait for.
+        each(keys, 2 * AT_ONCE, &size)
     }
 
     fn scratch(&self) -> Result<Scratch> {
@@ -278,54 +424,27 @@ impl Store for Bucket {
         Ok(())
     }
 
-    fn place(&self, files: Vec<Staged>) -> Result<()> {
-        let (mut small, mut large) = (Vec::new(), Vec::new());
-        for file in files {
-            let size = file.path.metadata().map_or(0, |meta| meta.len());
-            if size > PART { large.push(file) } else { small.push(file) }
-        }
-        let upload = async {
-            let mut under_way = JoinSet::new();
-            let mut left = small.into_iter();
-            loop {
-                while under_way.len() < AT_ONCE
-                    && let Some(file) = left.next()
-                {
-                    let (client, key) = (self.client.clone(), self.key(&file.key));
-                    let failed = self.failed("write", &file.key);
-                    under_way.spawn(async move {
-                        let bytes = tokio::fs::read(&file.path).await?;
-                        // A name that is taken keeps its object. Most say what they hold; a name in the
-                        // pool may have been taken by another a moment ago.
-                        let placed = match file.key.starts_with("pool/") {
-                            true => put(client, key, bytes, PutMode::Create).await,
-                            false => create(client, key, bytes).await.map(|_| true),
-                        };
-                        match placed.map_err(temporary).context(|| failed)? {
-                            true => Ok(()),
-                            false => Err(taken(&file.key)),
-                        }
-                    });
-                }
-                match under_way.join_next().await {
-                    None => return Ok::<(), Error>(()),
-                    Some(done) => done.map_err(Error::from)??,
-                }
-            }
+    fn begin(&self, file: Staged) {
+        let queue = {
+            let mut uploads = lock(&self.uploads);
+            uploads.get_or_insert_with(|| Uploads::start(&self.to)).queue.clone()
         };
-        self.runtime.block_on(upload)?;
-        for file in large {
-            self.upload(&file)?;
-        }
-        Ok(())
+        // Where nobody takes it, all failed, as who asks what was begun is told.
+        drop(queue.send(file));
+    }
+
+    fn place(&self, files: Vec<Staged>) -> Result<()> {
+        let begun = std::mem::take(&mut *self.begun()?);
+        let place = |file: &Staged| self.to.place(file, begun.get(&file.key));
+        each(&files, AT_ONCE, &place).map(drop)
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool> {
-        self.put(key, bytes.to_vec(), PutMode::Create)
+        self.to.create_same(key, Bytes::copy_from_slice(bytes))
     }
 
     fn replace(&self, key: &str, bytes: &[u8], _modified: Option<SystemTime>) -> Result<()> {
-        self.put(key, bytes.to_vec(), PutMode::Overwrite).map(drop)
+        self.to.replace(key, Bytes::copy_from_slice(bytes))
     }
 
     fn note(&self, key: &str, bytes: &[u8]) -> Result<()> {
@@ -333,28 +452,12 @@ impl Store for Bucket {
     }
 
     fn publish(&self, dir: &str, _number: u64, files: &[Published<'_>]) -> Result<()> {
-        let copy = async {
-            let mut under_way = JoinSet::new();
-            for file in files {
-                let Content::Same(other) = &file.content else { continue };
-                if under_way.len() >= AT_ONCE
-                    && let Some(done) = under_way.join_next().await
-                {
-                    done.map_err(Error::from)??;
-                }
-                let (from, to) = (
-                    self.key(&format!("{dir}/{other}")),
-                    self.key(&format!("{dir}/{}", file.name)),
-                );
-                let client = self.client.clone();
-                under_way.spawn(async move { client.copy(&from, &to).await.map_err(Error::from) });
-            }
-            for done in under_way.join_all().await {
-                done?;
-            }
-            Ok::<(), Error>(())
+        let copy = |file: &Published<'_>| {
+            let Content::Same(other) = &file.content else { return Ok(()) };
+            let key = |name: &str| self.to.key(&format!("{dir}/{name}"));
+            ask(self.to.client().copy(&key(other), &key(&file.name)))
         };
-        self.runtime.block_on(copy).map_err(temporary).context(|| self.failed("publish", dir))?;
+        each(files, AT_ONCE, &copy).context(|| self.to.failed("publish", dir))?;
         // In their order: InRelease is the last, and decides for clients.
         for file in files {
             if let Content::Bytes(bytes, time) = file.content {
@@ -369,28 +472,27 @@ impl Store for Bucket {
     }
 
     fn remove(&self, key: &str) -> Result<()> {
-        let removed = self.runtime.block_on(async { self.client.delete(&self.key(key)).await });
-        there(removed).map(drop).context(|| self.failed("remove", key))
+        let removed = find(self.to.client().delete(&self.to.key(key)));
+        removed.map(drop).context(|| self.to.failed("remove", key))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Entry>> {
         let list = async {
             let mut all = Vec::new();
-            let mut found = self.client.list(Some(&self.key(prefix)));
+            let mut found = self.to.client().list(Some(&self.to.key(prefix)));
             while let Some(meta) = found.next().await {
                 let meta = meta?;
                 let key = meta.location.as_ref();
                 let key =
-                    key.strip_prefix(&self.engine.prefix).unwrap_or(key).trim_start_matches('/');
+                    key.strip_prefix(&self.to.engine.prefix).unwrap_or(key).trim_start_matches('/');
                 let modified = SystemTime::from(meta.last_modified);
                 all.push(Entry { key: key.to_owned(), size: meta.size, modified });
             }
-            Ok::<_, object_store::Error>(all)
+            Ok(all)
         };
-        let mut all = there(self.runtime.block_on(list)).context(|| self.failed("list", prefix))?;
-        let all = all.get_or_insert_default();
+        let mut all = find(list).context(|| self.to.failed("list", prefix))?.unwrap_or_default();
         all.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(std::mem::take(all))
+        Ok(all)
     }
 
     fn local(&self, _key: &str) -> Option<PathBuf> {
@@ -398,9 +500,7 @@ impl Store for Bucket {
     }
 
     fn modified(&self, key: &str) -> Result<Option<SystemTime>> {
-        let head = self.runtime.block_on(async { self.client.head(&self.key(key)).await });
-        let head = there(head).context(|| self.failed("read", key))?;
-        Ok(head.map(|meta| SystemTime::from(meta.last_modified)))
+        Ok(self.to.head(key)?.map(|meta| meta.last_modified.into()))
     }
 
     fn touch(&self, _key: &str) -> Result<()> {
@@ -410,14 +510,24 @@ impl Store for Bucket {
     fn prepare(&self) -> Result<()> {
         match self.list(".buildkit/commits") {
             Err(error) if error.causes().iter().any(|cause| is_no_bucket(cause)) => {
-                self.runtime.block_on(self.engine.make())
+                wait(self.to.engine.make())?
             }
             listed => listed.map(drop),
         }
     }
 
     fn race(&self) -> Result<usize> {
-        self.races().map_err(temporary).context(|| self.failed("write", ".buildkit/race"))
+        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let name =
+            |n: usize| format!(".buildkit/race/{}-{}-{n}", start.as_nanos(), std::process::id());
+        let mut wrong = 0;
+        for race in 0..RACES {
+            // A connection that broke leaves open who won: that race tells nothing, another does.
+            let winners =
+                self.run_race(&name(race)).or_else(|_| self.run_race(&name(RACES + race)))?;
+            wrong += usize::from(winners != 1);
+        }
+        Ok(wrong)
     }
 
     fn lock(&self, _wait: Duration, _console: &Console) -> Result<Option<Lock>> {

@@ -2,14 +2,17 @@
 //!
 //! Requests are sent by ureq, as all that is fetched; so there is one HTTP client and one TLS.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as Poller, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bk::http::{http_body_util, tokio};
+use bk::http::http_body_util::BodyExt;
+use bk::http::hyper::body::{Body, Bytes, Frame};
 use bk::{Context, Error, Result, Status};
-use http_body_util::{BodyExt, Full};
 use object_store::ClientOptions;
 use object_store::ObjectStore;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer};
@@ -20,7 +23,6 @@ use object_store::client::{
 };
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 
-use super::READ_LIMIT;
 use super::bucket::AT_ONCE;
 
 /// The services, by the schemes of their URLs.
@@ -31,6 +33,9 @@ pub fn is_url(path: &Path) -> bool {
     let scheme = path.to_str().and_then(|text| text.split_once("://"));
     scheme.is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
 }
+
+/// An answer is read in pieces of this size: what most are less than.
+const PIECE: u64 = 64 << 10;
 
 /// What has a bucket, and the place in it.
 pub struct Engine {
@@ -258,6 +263,7 @@ impl HttpConnector for Connector {
     }
 }
 
+/// Sends a request in the thread that asks, which has nothing else to do (see `bucket.rs`).
 #[derive(Debug)]
 struct Sender(ureq::Agent);
 
@@ -266,30 +272,55 @@ impl HttpService for Sender {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
-        let agent = self.0.clone();
-        let send = move || {
-            let plain = ["GET", "HEAD", "DELETE"].contains(&parts.method.as_str());
-            let answer = match plain && body.is_empty() {
-                true => agent.run(http::Request::from_parts(parts, ())),
-                false => agent.run(http::Request::from_parts(parts, &body[..])),
-            };
-            let (parts, body) = answer?.into_parts();
-            // What is asked for in one piece is an index or less; the rest is asked for in parts.
-            let bytes = body.into_with_config().limit(READ_LIMIT).read_to_vec()?;
-            Ok::<_, ureq::Error>((parts, bytes))
+        let plain = ["GET", "HEAD", "DELETE"].contains(&parts.method.as_str());
+        let answer = match plain && body.is_empty() {
+            true => self.0.run(http::Request::from_parts(parts, ())),
+            false => self.0.run(http::Request::from_parts(parts, &body[..])),
         };
-        let sent = tokio::task::spawn_blocking(send).await;
-        let sent = sent.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
-        let (parts, bytes) = sent.map_err(|error| {
-            let kind = match &error {
-                ureq::Error::Timeout(_) => HttpErrorKind::Timeout,
-                ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => HttpErrorKind::Connect,
-                ureq::Error::Io(_) => HttpErrorKind::Interrupted,
-                _ => HttpErrorKind::Unknown,
-            };
-            HttpError::new(kind, error)
-        })?;
-        let body = Full::from(bytes).map_err(|never| match never {});
-        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
+        let (parts, body) = answer.map_err(failed)?.into_parts();
+        let mut answer = Answer { first: None, rest: body.into_reader() };
+        // The first piece is read at once: where it is all, as mostly, the connection can be used again.
+        answer.first = answer.piece().transpose()?;
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(answer)))
+    }
+}
+
+fn failed(error: ureq::Error) -> HttpError {
+    let kind = match &error {
+        ureq::Error::Timeout(_) => HttpErrorKind::Timeout,
+        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => HttpErrorKind::Connect,
+        ureq::Error::Io(_) => HttpErrorKind::Interrupted,
+        _ => HttpErrorKind::Unknown,
+    };
+    HttpError::new(kind, error)
+}
+
+/// What is answered, read as it is asked for.
+struct Answer {
+    first: Option<Bytes>,
+    rest: ureq::BodyReader<'static>,
+}
+
+impl Answer {
+    fn piece(&mut self) -> Option<Result<Bytes, HttpError>> {
+        let mut piece = Vec::new();
+        match self.rest.by_ref().take(PIECE).read_to_end(&mut piece) {
+            Ok(0) => None,
+            Ok(_) => Some(Ok(piece.into())),
+            Err(error) => Some(Err(HttpError::new(HttpErrorKind::Interrupted, error))),
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Poller<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let piece = self.first.take().map(Ok).or_else(|| self.piece());
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
 }
