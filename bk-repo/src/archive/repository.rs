@@ -179,12 +179,13 @@ impl Repository {
 
     /// Publishes everything as a commit says, where it is not so yet.
     pub fn publish(&self, head: &Commit) -> Result<()> {
+        self.publish_keys(head)?;
         for (name, suite) in &head.suites {
             if !self.is_projected(name, suite)? {
                 self.project(name, head.number, suite)?;
             }
         }
-        self.publish_keys(head)
+        Ok(())
     }
 
     /// Whether `dists/NAME` says what the commit says.
