@@ -11,6 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context as Poller, Poll, ready};
 use std::time::SystemTime;
 
@@ -135,17 +136,56 @@ pub async fn file(
     caching: Caching,
 ) -> Response {
     if method != Method::GET && method != Method::HEAD {
-        let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+        return only_reading();
     }
     let opened = tokio::task::spawn_blocking(move || open(&path)).await;
-    let (file, meta) = match opened {
+    let (mut file, meta) = match opened {
         Ok(Ok(Some(opened))) => opened,
         Ok(Ok(None)) => return error(StatusCode::NOT_FOUND, "not found"),
         _ => return error(StatusCode::INTERNAL_SERVER_ERROR, "cannot read the file"),
     };
     let (tag, modified) = validators(&meta);
+    let read = move |start, size| {
+        file.seek(SeekFrom::Start(start))?;
+        let mut piece = Vec::with_capacity(size as usize);
+        file.by_ref().take(size).read_to_end(&mut piece)?;
+        Ok(piece.into())
+    };
+    let meta = Meta { size: meta.len(), tag, modified };
+    content(request, meta, content_type, caching, |_, _| Box::new(read))
+}
+
+/// The response to other methods than GET and HEAD.
+pub fn only_reading() -> Response {
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// What HTTP tells of content before it is read.
+#[derive(Clone, Debug)]
+pub struct Meta {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its `ETag`, in quotes.
+    pub tag: String,
+    /// Its `Last-Modified`.
+    pub modified: String,
+}
+
+/// Reads content from a place on: at least a byte, at most so many.
+pub type Pieces = Box<dyn FnMut(u64, u64) -> io::Result<Bytes> + Send>;
+
+/// The same as [`file`] for content that lies elsewhere: `open` is told which part will be read, its start
+/// and its size, and gives what reads it in the threads where that may take long.
+pub fn content(
+    request: &HeaderMap,
+    meta: Meta,
+    content_type: &'static str,
+    caching: Caching,
+    open: impl FnOnce(u64, u64) -> Pieces,
+) -> Response {
+    let Meta { size: whole, tag, modified } = meta;
     let get = |name| request.get(name).and_then(|value| value.to_str().ok());
     let unchanged = match get(header::IF_NONE_MATCH) {
         Some(tags) => tags.split(',').any(|t| {
@@ -156,14 +196,15 @@ pub async fn file(
         None => get(header::IF_MODIFIED_SINCE) == Some(&modified),
     };
     let same = get(header::IF_RANGE).is_none_or(|known| known == tag || known == modified);
-    let range = get(header::RANGE).filter(|_| same).map(|range| parse_range(range, meta.len()));
+    let range = get(header::RANGE).filter(|_| same).map(|range| parse_range(range, whole));
     let (status, start, size) = match range {
         _ if unchanged => (StatusCode::NOT_MODIFIED, 0, 0),
         Some(Range::Part(start, size)) => (StatusCode::PARTIAL_CONTENT, start, size),
         Some(Range::Beyond) => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
-        Some(Range::Ignored) | None => (StatusCode::OK, 0, meta.len()),
+        Some(Range::Ignored) | None => (StatusCode::OK, 0, whole),
     };
-    let body = FileBody { file: Some(file), left: size, start, read: None };
+    let body =
+        PiecesBody { pieces: Mutex::new(Some(open(start, size))), left: size, start, read: None };
     let mut response = hyper::Response::new(body.boxed());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -177,10 +218,10 @@ pub async fn file(
     match status {
         StatusCode::PARTIAL_CONTENT => {
             let end = start + size - 1;
-            set(header::CONTENT_RANGE, format!("bytes {start}-{end}/{}", meta.len()));
+            set(header::CONTENT_RANGE, format!("bytes {start}-{end}/{whole}"));
         }
         StatusCode::RANGE_NOT_SATISFIABLE => {
-            set(header::CONTENT_RANGE, format!("bytes */{}", meta.len()));
+            set(header::CONTENT_RANGE, format!("bytes */{whole}"));
         }
         _ => {}
     }
@@ -247,15 +288,16 @@ pub fn parse_range(text: &str, size: u64) -> Range {
     parse().unwrap_or(Range::Ignored)
 }
 
-/// Part of a file, read in a thread of its own piece by piece.
-struct FileBody {
-    file: Option<File>,
+/// Part of some content, read in a thread of its own piece by piece.
+struct PiecesBody {
+    /// A lock that nobody waits for: bodies are shared between threads, what reads them is not.
+    pieces: Mutex<Option<Pieces>>,
     start: u64,
     left: u64,
-    read: Option<JoinHandle<io::Result<(File, Bytes)>>>,
+    read: Option<JoinHandle<io::Result<(Pieces, Bytes)>>>,
 }
 
-impl hyper::body::Body for FileBody {
+impl hyper::body::Body for PiecesBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -266,22 +308,21 @@ impl hyper::body::Body for FileBody {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        if let Some(mut file) = self.file.take() {
+        let idle = self.pieces.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut pieces) = idle.take() {
             let (start, size) = (self.start, self.left.min(PIECE as u64));
             self.read = Some(tokio::task::spawn_blocking(move || {
-                file.seek(SeekFrom::Start(start))?;
-                let mut piece = Vec::with_capacity(size as usize);
-                file.by_ref().take(size).read_to_end(&mut piece)?;
-                Ok((file, piece.into()))
+                let piece = pieces(start, size)?;
+                Ok((pieces, piece))
             }));
         }
         let Some(read) = self.read.as_mut() else { return Poll::Ready(None) };
-        let (file, piece) = ready!(Pin::new(read).poll(poller)).map_err(io::Error::other)??;
-        if piece.is_empty() {
+        let (pieces, piece) = ready!(Pin::new(read).poll(poller)).map_err(io::Error::other)??;
+        if piece.is_empty() || piece.len() as u64 > self.left {
             return Poll::Ready(Some(Err(io::Error::other("the file became shorter"))));
         }
         self.read = None;
-        self.file = Some(file);
+        self.pieces = Mutex::new(Some(pieces));
         self.start += piece.len() as u64;
         self.left -= piece.len() as u64;
         Poll::Ready(Some(Ok(Frame::data(piece))))

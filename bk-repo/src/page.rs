@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bk::http::escape;
@@ -69,12 +69,17 @@ const FIELDS: [&str; 7] =
     ["Maintainer", "Homepage", "Section", "Depends", "Recommends", "Provides", "Installed-Size"];
 
 impl Site {
-    /// The repository in a folder.
-    pub fn new(path: &Path) -> Self {
-        Site { repository: Repository::at(path), cached: Mutex::new(None) }
+    /// A repository.
+    pub fn new(repository: Repository) -> Self {
+        Site { repository, cached: Mutex::new(None) }
     }
 
-    /// The folder.
+    /// The repository.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// How people call it.
     pub fn path(&self) -> &Path {
         self.repository.path()
     }
@@ -353,20 +358,18 @@ fn package_page(title: &str, package: &str, rows: &[Row]) -> String {
 }
 
 /// The page of a folder inside a repository.
-pub fn folder(name: &str, path: &PathBuf) -> Result<String> {
-    let failed = || format!("cannot read the folder '{}'", display(path));
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(path).context(failed)? {
-        let entry = entry.context(failed)?;
-        // The names of indexes are links.
-        let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if !name.starts_with('.') {
-            let order = !meta.is_dir();
-            let slash = if meta.is_dir() { "/" } else { "" };
-            entries.push((order, name + slash, meta.len()));
-        }
-    }
+pub fn folder(site: &Site, name: &str) -> Result<String> {
+    let store = site.repository.store();
+    let mut entries = match store.local(name) {
+        Some(path) => entries(&path).context(|| format!("cannot read '{}'", display(&path)))?,
+        None => store.names(name)?,
+    };
+    entries.retain(|(name, _)| !name.starts_with('.'));
+    let entry = |(name, size): (String, Option<u64>)| match size {
+        Some(size) => (true, name, size),
+        None => (false, name + "/", 0),
+    };
+    let mut entries: Vec<_> = entries.into_iter().map(entry).collect();
     entries.sort();
     let mut body = format!(
         "<h1>{}</h1>\n<table><tr><td><a href=\"../\">../</a></td><td></td></tr>\n",
@@ -381,6 +384,18 @@ pub fn folder(name: &str, path: &PathBuf) -> Result<String> {
         );
     }
     Ok(page(name, &(body + "</table>\n")))
+}
+
+fn entries(path: &Path) -> Result<Vec<(String, Option<u64>)>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        // The names of indexes are links.
+        let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        all.push((name, (!meta.is_dir()).then_some(meta.len())));
+    }
+    Ok(all)
 }
 
 /// Encodes what a path in a URL must not have.

@@ -87,7 +87,7 @@ pub async fn answer(
     };
     let (console, counting) = (server.console.clone(), server.clone());
     let work = move || -> (StatusCode, String, Option<bool>) {
-        let repository = Repository::at(site.path());
+        let repository = site.repository();
         let job = Job { wait: WAIT, now: clock(), ..Job::default() };
         let mut signers = |head: Option<&Commit>| match head {
             Some(head) => server.keys.signers(head),
@@ -112,7 +112,7 @@ pub async fn answer(
                 let text = refused(&Error::new(format!("not allowed to publish in '{suite}'")));
                 return (StatusCode::FORBIDDEN, text, Some(false));
             }
-            return match single(&repository, suite, &file, job, &mut signers, &server) {
+            return match single(repository, suite, &file, job, &mut signers, &server) {
                 Ok(packages) => (StatusCode::CREATED, told(packages), Some(true)),
                 Err((status, error)) => (status, refused(&error), Some(false)),
             };
@@ -126,7 +126,7 @@ pub async fn answer(
         }
         let allowed: Option<&Suites> = allowed.as_ref();
         let done = incoming.publish(
-            &repository,
+            repository,
             &place,
             Sender { access: &server.access, token: allowed, trusted: false },
             job,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bk::http::hyper::{Method, StatusCode, header};
@@ -15,6 +16,7 @@ use crate::command::{self, Unlocking};
 use crate::metrics::Metrics;
 use crate::page::{self, Site};
 use crate::put;
+use crate::store::Head;
 use crate::tend::{Garden, Keys, WAIT};
 use crate::uploads::{Access, Incoming};
 
@@ -33,6 +35,8 @@ Examples:
       To all machines that reach this one.
   bk-repo serve /srv/one /srv/two
       Two repositories, below /one/ and /two/.
+  bk-repo serve s3://bucket/apt?endpoint=https://s3.example.com
+      One that lies in a bucket; several may serve it at once.
   bk-repo serve /srv/apt --tokens /etc/buildkit/tokens
       With uploads: curl -H 'Authorization: Bearer TOKEN' -T x.deb http://HOST:8080/upload/stable/
   bk-repo serve /srv/apt --uploaders stable=release.asc --uploaders testing=all.asc
@@ -65,6 +69,11 @@ pub struct Args {
     unlocking: Unlocking,
 }
 
+/// A file of a bucket is sent in pieces of this size, which is what it comes in.
+const PIECE: u64 = 64 << 10;
+
+type Reader = Box<dyn Read + Send>;
+
 /// All that answers requests.
 pub struct Server {
     /// The repositories by their names.
@@ -88,26 +97,28 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let mut sites = BTreeMap::new();
     let mut incoming = BTreeMap::new();
     let mut open = Vec::new();
-    let mut paths = Vec::new();
+    let mut repos = Vec::new();
     let mut access = Access::default();
     if let Some(path) = &args.tokens {
         access.add_tokens(path)?;
     }
     args.uploaders.iter().try_for_each(|text| access.add_uploaders(text))?;
     for path in &args.repos {
-        let head = Repository::at(path).head()?;
-        if let Err(error) = Repository::at(path).finish(WAIT, &session.console) {
+        let repository = repository(session, path)?;
+        let head = repository.head()?;
+        if let Err(error) = repository.finish(WAIT, &session.console) {
             // It may be another's, and only to be read: what there is is served.
             session.console.warn(&error.to_string());
         }
-        let path = path.canonicalize()?;
-        let name = path.file_name().map(display).unwrap_or_default();
-        if let Some(other) = sites.insert(name.clone(), Arc::new(Site::new(&path))) {
+        let name = repository.path().file_name().map(display).unwrap_or_default();
+        let waiting = Arc::new(Incoming::of(&repository)?);
+        let site = Arc::new(Site::new(repository));
+        if let Some(other) = sites.insert(name.clone(), site.clone()) {
             return Err(Error::new(format!("two repositories are called '{name}'"))
                 .hint(format!("rename one; the other is '{}'", display(other.path())))
                 .status(Status::Usage));
         }
-        incoming.insert(name, Arc::new(Incoming::of(&Repository::at(&path))?));
+        incoming.insert(name, waiting.clone());
         match command::signers(session, &head, &args.unlocking) {
             Ok(keys) => open.extend(keys),
             // Without them it serves what there is.
@@ -116,7 +127,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
             }
             Err(error) => return Err(error),
         }
-        paths.push(path);
+        repos.push((site, waiting));
     }
     let default = [SocketAddr::from(([127, 0, 0, 1], 8080))];
     let addresses = if args.listen.is_empty() { &default[..] } else { &args.listen };
@@ -129,7 +140,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let (keys, access) = (Arc::new(Keys::new(&command::ring(session), open)), Arc::new(access));
     if tends {
         let (keys, access, watched) = (keys.clone(), access.clone(), args.incoming);
-        Garden { repos: paths, keys, access, watched }.start(&session.console)?;
+        Garden { repos, keys, access, watched }.start(&session.console)?;
     }
     let console = session.console.clone();
     let (metrics, files) = (Metrics::default(), Files::default());
@@ -172,7 +183,8 @@ impl Server {
             return None;
         }
         let kind = content_type(names.last()?);
-        let open = self.files.get(&site.path().join(path), kind, Caching::Immutable)?;
+        let file = site.repository().store().local(path)?;
+        let open = self.files.get(&file, kind, Caching::Immutable)?;
         self.metrics.count(StatusCode::OK);
         self.console.info(&format!("GET {target} 200"));
         Some(open)
@@ -219,11 +231,22 @@ async fn answer(server: Arc<Server>, request: Request) -> Response {
     if names.first().is_some_and(|first| first == "upload") && !server.access.is_empty() {
         return put::answer(server, &name, &names[1..], request).await;
     }
-    let file = names.iter().fold(site.path().to_owned(), |path, name| path.join(name));
-    if !names.is_empty() && !file.is_dir() {
+    let key = names.join("/");
+    let store = site.repository().store();
+    let is_folder = match store.local(&key) {
+        Some(file) => names.is_empty() || file.is_dir(),
+        // Whether there is one would have to be asked: links on pages have the slash.
+        None => names.is_empty() || path.ends_with('/'),
+    };
+    if !is_folder {
         let caching = caching(&names);
         let kind = content_type(names.last().map_or("", String::as_str));
-        return http::file(request.method(), request.headers(), file, kind, caching).await;
+        return match store.local(&key) {
+            Some(file) => {
+                http::file(request.method(), request.headers(), file, kind, caching).await
+            }
+            None => object(site, key, &request, kind, caching).await,
+        };
     }
     if !path.ends_with('/') {
         // Links on a page are below it only with the slash.
@@ -238,11 +261,71 @@ async fn answer(server: Arc<Server>, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let make = move || match names.is_empty() {
         true => page::repository(&site, &url, &query),
-        false => page::folder(&names.join("/"), &file),
+        false => page::folder(&site, &key),
     };
     match http::tokio::task::spawn_blocking(make).await {
         Ok(Ok(page)) => html(&request, page),
         _ => http::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot read the repository"),
+    }
+}
+
+/// Answers with a file of a repository that is not on this machine.
+async fn object(
+    site: Arc<Site>,
+    key: String,
+    request: &Request,
+    kind: &'static str,
+    caching: Caching,
+) -> Response {
+    let headers = request.headers();
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return http::only_reading();
+    }
+    // All of it is asked for at once, where all of it is wanted.
+    let asks = [header::RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+    let whole = request.method() == Method::GET && !asks.iter().any(|h| headers.contains_key(h));
+    let (from, name) = (site.clone(), key.clone());
+    let ask = move || -> Result<Option<(Head, Option<Reader>)>> {
+        let store = from.repository().store();
+        Ok(match whole {
+            true => store.fetch(&name, None)?.map(|(head, file)| (head, Some(file))),
+            false => store.head(&name)?.map(|head| (head, None)),
+        })
+    };
+    let (head, mut file) = match http::tokio::task::spawn_blocking(ask).await {
+        Ok(Ok(Some(found))) => found,
+        Ok(Ok(None)) => return http::error(StatusCode::NOT_FOUND, "not found"),
+        _ => return http::error(StatusCode::BAD_GATEWAY, "cannot read the file"),
+    };
+    let meta = http::Meta {
+        size: head.size,
+        tag: format!("\"{}\"", head.tag),
+        modified: http::http_date(head.modified),
+    };
+    http::content(headers, meta, kind, caching, |start, size| {
+        Box::new(move |_, most| {
+            if file.is_none() {
+                let part = Some(start..start + size);
+                let found =
+                    site.repository().store().fetch(&key, part).map_err(io::Error::other)?;
+                // What is there now may be another.
+                let same = found.filter(|(now, _)| now.tag == head.tag);
+                file = Some(same.ok_or_else(|| io::Error::other("it is another file now"))?.1);
+            }
+            let mut piece = vec![0; most.min(PIECE) as usize];
+            let n = file.as_mut().map_or(Ok(0), |file| file.read(&mut piece))?;
+            piece.truncate(n);
+            Ok(piece.into())
+        })
+    })
+}
+
+/// The repository of a path, which is whole: the folder one is in may change.
+fn repository(session: &Session, path: &Path) -> Result<Repository> {
+    let found = command::repository(session, path)?;
+    match found.store().local("") {
+        Some(_) => Ok(Repository::at(&path.canonicalize()?)),
+        None => Ok(found),
     }
 }
 

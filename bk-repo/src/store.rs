@@ -12,6 +12,7 @@ pub mod generation;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -90,6 +91,18 @@ pub trait Store: Send + Sync {
     fn remove(&self, key: &str) -> Result<()>;
     /// The files under a folder, sorted by name.
     fn list(&self, prefix: &str) -> Result<Vec<Entry>>;
+    /// What a file is now that is not on this machine, if it is there.
+    fn head(&self, _key: &str) -> Result<Option<Head>> {
+        Ok(None)
+    }
+    /// The same, and a part of it to read, or all of it.
+    fn fetch(&self, _key: &str, _part: Option<Range<u64>>) -> Result<Option<Fetched>> {
+        Ok(None)
+    }
+    /// The names in a folder that is not on this machine, with the sizes of files; folders have none.
+    fn names(&self, _folder: &str) -> Result<Vec<(String, Option<u64>)>> {
+        Ok(Vec::new())
+    }
     /// Where a file is or would be on this machine, if the store is a folder here.
     fn local(&self, key: &str) -> Option<PathBuf>;
     /// When a file was last written, if it is there.
@@ -108,6 +121,20 @@ pub trait Store: Send + Sync {
     /// Keeps other writers away, where the store has a way to.
     fn lock(&self, wait: Duration, console: &Console) -> Result<Option<Lock>>;
 }
+
+/// What tells a file from another that had its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+    /// What the store calls this state of it.
+    pub tag: String,
+}
+
+/// A file as it comes.
+pub type Fetched = (Head, Box<dyn Read + Send>);
 
 /// A file of a folder that is published at once.
 #[derive(Clone, Debug)]

@@ -10,10 +10,11 @@ use bk::{Console, Context, Error, Result};
 
 use crate::add::Job;
 use crate::archive::commit::Commit;
-use crate::archive::repository::{Change, Repository, public_keys};
+use crate::archive::repository::{Change, public_keys};
 use crate::command::clock;
 use crate::openpgp::SecretKey;
 use crate::openpgp::ring::Ring;
+use crate::page::Site;
 use crate::uploads::{Access, Incoming, Refused, Sender};
 use crate::{contents, sign};
 
@@ -58,8 +59,8 @@ impl Keys {
 
 /// What is tended.
 pub struct Garden {
-    /// The repositories' folders.
-    pub repos: Vec<PathBuf>,
+    /// The repositories, and where their uploads wait.
+    pub repos: Vec<(Arc<Site>, Arc<Incoming>)>,
     /// The keys.
     pub keys: Arc<Keys>,
     /// Who may upload.
@@ -80,14 +81,15 @@ impl Garden {
             loop {
                 if last.is_none_or(|last| last.elapsed() >= ROUND) {
                     last = Some(Instant::now());
-                    for path in &self.repos {
-                        if let Err(error) = self.round(path, &mut seen, &console) {
+                    for (site, incoming) in &self.repos {
+                        incoming.sweep();
+                        if let Err(error) = self.round(site, &mut seen, &console) {
                             console.error(&error);
                         }
                     }
                 }
-                if let (Some(dir), Some(repo)) = (&self.watched, self.repos.first()) {
-                    self.look(&Incoming::at(dir), repo, &mut refused, &console);
+                if let (Some(dir), Some((site, _))) = (&self.watched, self.repos.first()) {
+                    self.look(&Incoming::at(dir), site, &mut refused, &console);
                 }
                 std::thread::sleep(LOOK);
             }
@@ -97,14 +99,11 @@ impl Garden {
 
     fn round(
         &self,
-        path: &std::path::Path,
+        site: &Site,
         seen: &mut HashMap<PathBuf, u64>,
         console: &Console,
     ) -> Result<()> {
-        let repository = Repository::at(path);
-        if let Ok(incoming) = Incoming::of(&repository) {
-            incoming.sweep();
-        }
+        let repository = site.repository();
         let head = repository.head()?;
         let commit = |make: &dyn Fn(&Commit) -> Result<Change>| -> Result<()> {
             let mut writer = repository.write(WAIT, console)?;
@@ -119,13 +118,13 @@ impl Garden {
             commit(&|head| Ok(sign::due(head, clock())))
                 .context(|| "cannot sign again what expires soon".into())?;
         }
-        if seen.insert(path.to_owned(), head.number) == Some(head.number) {
+        if seen.insert(site.path().to_owned(), head.number) == Some(head.number) {
             return Ok(());
         }
-        if contents::change(&repository, &head, &[])?.is_empty() {
+        if contents::change(repository, &head, &[])?.is_empty() {
             return Ok(());
         }
-        commit(&|head| contents::change(&repository, head, &[]))
+        commit(&|head| contents::change(repository, head, &[]))
             .context(|| "cannot bring Contents up to date".into())
     }
 
@@ -133,7 +132,7 @@ impl Garden {
     fn look(
         &self,
         incoming: &Incoming,
-        repo: &std::path::Path,
+        site: &Site,
         refused: &mut HashMap<PathBuf, SystemTime>,
         console: &Console,
     ) {
@@ -149,14 +148,14 @@ impl Garden {
             if refused.get(&path) == Some(&time) {
                 continue;
             }
-            let repository = Repository::at(repo);
             let job = Job { wait: WAIT, now: clock(), ..Job::default() };
             let mut signers = |head: Option<&Commit>| match head {
                 Some(head) => self.keys.signers(head),
                 None => Err(Error::new("there is no repository")),
             };
             let sender = Sender { access: &self.access, token: None, trusted: true };
-            let done = incoming.publish(&repository, &path, sender, job, &mut signers, console);
+            let done =
+                incoming.publish(site.repository(), &path, sender, job, &mut signers, console);
             match done {
                 Ok(published) => {
                     for package in published {

@@ -16,7 +16,7 @@ use crate::archive::repository::Repository;
 use crate::incoming::changes;
 use crate::openpgp::{PublicKey, read_ring, signed_by};
 use crate::record::Package;
-use crate::store::PRIVATE;
+use crate::store::{PRIVATE, Scratch};
 
 /// A .changes file has some KiB; one with thousands of packages has some hundred.
 pub const CHANGES_LIMIT: u64 = 4 << 20;
@@ -149,20 +149,26 @@ pub struct Incoming {
     dir: PathBuf,
     /// One at a time: two uploads of one package would take each other's parts.
     turn: Mutex<()>,
+    _scratch: Option<Scratch>,
 }
 
 impl Incoming {
-    /// The folder in a repository of this machine.
+    /// The folder in a repository of this machine; for one elsewhere a folder that is there while it is
+    /// served: what waits was not acknowledged as published, and is sent again.
     pub fn of(repository: &Repository) -> Result<Self> {
-        let dir = repository.store().local(&format!("{PRIVATE}/incoming")).ok_or_else(|| {
-            Error::new("uploads need a repository in a folder").status(Status::Usage)
-        })?;
-        Ok(Incoming::at(&dir))
+        match repository.store().local(&format!("{PRIVATE}/incoming")) {
+            Some(dir) => Ok(Incoming::at(&dir)),
+            None => {
+                let scratch = repository.store().scratch()?;
+                let dir = scratch.path().to_owned();
+                Ok(Incoming { _scratch: Some(scratch), ..Incoming::at(&dir) })
+            }
+        }
     }
 
     /// A folder that somebody else fills.
     pub fn at(dir: &Path) -> Self {
-        Incoming { dir: dir.to_owned(), turn: Mutex::new(()) }
+        Incoming { dir: dir.to_owned(), turn: Mutex::new(()), _scratch: None }
     }
 
     /// The folder.

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::future::ready;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -23,11 +24,14 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::path::Path as Key;
 use object_store::{
-    GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload,
 };
 
 use super::engine::Engine;
-use super::{Content, Entry, GRACE, Published, RACES, READ_LIMIT, Scratch, Staged, Store};
+use super::{
+    Content, Entry, Fetched, GRACE, Head, Published, RACES, READ_LIMIT, Scratch, Staged, Store,
+};
 
 /// How many requests are under way at once: one takes some milliseconds, most of them waiting.
 pub const AT_ONCE: usize = 16;
@@ -307,6 +311,11 @@ fn is_old(time: SystemTime) -> bool {
     SystemTime::now().duration_since(time).is_ok_and(|age| age > GRACE / 2)
 }
 
+fn head(meta: &ObjectMeta) -> Head {
+    let tag = meta.e_tag.as_deref().unwrap_or_default().trim_matches('"').to_owned();
+    Head { size: meta.size, modified: meta.last_modified.into(), tag }
+}
+
 /// Why a file of the pool cannot be placed.
 fn taken(key: &str) -> Error {
     Error::new(format!("'{key}' is taken by a file with other content")).hint(
@@ -395,11 +404,34 @@ impl Store for Bucket {
     }
 
     fn open(&self, key: &str) -> Result<Option<Box<dyn Read + Send>>> {
-        let found = find(self.to.client().get(&self.to.key(key)));
-        let reading = |found: GetResult| {
-            Box::new(Reading { stream: found.into_stream(), piece: Bytes::new() }) as Box<_>
+        Ok(self.fetch(key, None)?.map(|(_, file)| file))
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Head>> {
+        Ok(self.to.head(key)?.map(|meta| head(&meta)))
+    }
+
+    fn fetch(&self, key: &str, part: Option<Range<u64>>) -> Result<Option<Fetched>> {
+        let options = GetOptions { range: part.map(GetRange::Bounded), ..GetOptions::default() };
+        let found = find(self.to.client().get_opts(&self.to.key(key), options));
+        let fetched = |found: GetResult| {
+            let head = head(&found.meta);
+            let file = Reading { stream: found.into_stream(), piece: Bytes::new() };
+            (head, Box::new(file) as Box<dyn Read + Send>)
         };
-        Ok(found.context(|| self.to.failed("read", key))?.map(reading))
+        Ok(found.context(|| self.to.failed("read", key))?.map(fetched))
+    }
+
+    fn names(&self, folder: &str) -> Result<Vec<(String, Option<u64>)>> {
+        let found = find(self.to.client().list_with_delimiter(Some(&self.to.key(folder))));
+        let found = found.context(|| self.to.failed("list", folder))?;
+        let name = |path: &Key| path.filename().unwrap_or_default().to_owned();
+        let found = found.map(|found| {
+            let folders = found.common_prefixes.iter().map(|path| (name(path), None));
+            let file = |meta: &ObjectMeta| (name(&meta.location), Some(meta.size));
+            folders.chain(found.objects.iter().map(file)).collect()
+        });
+        Ok(found.unwrap_or_default())
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {
