@@ -15,8 +15,11 @@ const APT: &[&str] =
 /// wheel2deb, and the last versions of what it needs that it works with; uv, which chooses versions.
 const PEER: &[&str] = &["wheel2deb==0.9.5", "click<8.2", "typer<0.13", "uv"];
 
-/// The trees, from small to large.
-const TREES: [&str; 3] = ["flask", "sphinx", "pandas"];
+/// The trees, from small to large, and the processor time each may take.
+const TREES: [(&str, f64); 3] = [("flask", 0.3), ("sphinx", 2.0), ("pandas", 3.0)];
+
+/// How many times the floor a tree may take, whatever its size.
+const OF_FLOOR: f64 = 1.6;
 
 /// The floor: every file is read, and written into one compressed archive per wheel, as level 3 of
 /// zstd does it, with nothing decided about any of them.
@@ -33,16 +36,16 @@ pub fn cases(dir: &Path, bk_deb: &Path) -> Result<Vec<Case>> {
     install::apt(APT)?;
     let peer = install::python(&dir.join("wheel2deb"), PEER)?;
     let mut cases = Vec::new();
-    for tree in TREES {
+    for (tree, most) in TREES {
         let wheels = wheels(dir, &peer, tree)?;
         let state = dir.join("state");
-        let ours = |out: PathBuf| {
+        let ours = |out: PathBuf, compression: &'static [&'static str]| {
             let (bk_deb, wheels, state) = (bk_deb.to_owned(), wheels.clone(), state.clone());
             Box::new(move || {
                 let out = fresh(&out)?;
                 let mut command = Command::new(&bk_deb);
                 command.args(["build", "--quiet", "--no-deps", "-o"]).arg(out);
-                command.env("BK_ROOT", &state).args(files(&wheels, "whl")?);
+                command.env("BK_ROOT", &state).args(compression).args(files(&wheels, "whl")?);
                 Ok(command)
             })
         };
@@ -51,8 +54,8 @@ pub fn cases(dir: &Path, bk_deb: &Path) -> Result<Vec<Case>> {
             name: format!("deb {tree}"),
             peer: "wheel2deb".into(),
             batch: 1,
-            target: Target::None,
-            ours: ours(dir.join("bk-deb-out")),
+            target: Target::Cpu(most),
+            ours: ours(dir.join("bk-deb-out"), &[]),
             theirs: Box::new(move || {
                 let mut command = Command::new(program.join("wheel2deb"));
                 command.arg("default").arg("-x").arg(&from).arg("-o").arg(fresh(&to)?);
@@ -64,8 +67,8 @@ pub fn cases(dir: &Path, bk_deb: &Path) -> Result<Vec<Case>> {
             name: format!("deb {tree}"),
             peer: "unzip + tar | zstd".into(),
             batch: 1,
-            target: Target::None,
-            ours: ours(dir.join("bk-deb-out")),
+            target: Target::Within(OF_FLOOR),
+            ours: ours(dir.join("bk-deb-out"), &["--compression", "zstd"]),
             theirs: Box::new(move || {
                 let mut command = Command::new("bash");
                 command.args(["-euc", FLOOR, "floor"]).arg(&from).arg(fresh(&to)?);
@@ -78,11 +81,11 @@ pub fn cases(dir: &Path, bk_deb: &Path) -> Result<Vec<Case>> {
 }
 
 /// What is done with everything at hand: versions are chosen, nothing is built since nothing has
-/// changed; beside uv, which only chooses.
+/// changed; beside uv, which only chooses. And the same choice with nothing at hand but the index.
 fn warm(dir: &Path, bk_deb: &Path, peer: &Path) -> Result<Vec<Case>> {
     let requirements = dir.join("sphinx.txt");
     bk::file::write(&requirements, "sphinx\n")?;
-    let case = |name: &str, word: &'static str| {
+    let case = |name: &str, word: &'static str, target, cold| {
         let (bk_deb, state, out) = (bk_deb.to_owned(), dir.join("state"), dir.join("warm-out"));
         let (uv, requirements, cache) =
             (peer.join("uv"), requirements.clone(), dir.join("uv-cache"));
@@ -90,22 +93,29 @@ fn warm(dir: &Path, bk_deb: &Path, peer: &Path) -> Result<Vec<Case>> {
             name: name.into(),
             peer: "uv pip compile".into(),
             batch: 1,
-            target: Target::None,
+            target,
             ours: Box::new(move || {
                 let mut command = Command::new(&bk_deb);
                 command.args(["build", "--quiet", "--all", "sphinx", "-o"]).arg(&out);
                 command.env("BK_ROOT", &state).args((!word.is_empty()).then_some(word));
+                if cold {
+                    command.arg("--cache").arg(fresh(&out.with_file_name("cold-cache"))?);
+                }
                 Ok(command)
             }),
             theirs: Box::new(move || {
                 let mut command = Command::new(&uv);
                 command.args(["pip", "compile", "--quiet"]).arg(&requirements);
-                command.env("UV_CACHE_DIR", &cache);
+                command.env("UV_CACHE_DIR", &cache).args(cold.then_some("--no-cache"));
                 Ok(command)
             }),
         }
     };
-    Ok(vec![case("deb unchanged", ""), case("deb resolve", "--dry-run")])
+    Ok(vec![
+        case("deb unchanged", "", Target::Wall(0.1), false),
+        case("deb resolve", "--dry-run", Target::Wall(0.05), false),
+        case("deb resolve, nothing known", "--dry-run", Target::WallWithin(1.3), true),
+    ])
 }
 
 /// The wheels of a tree, fetched once.

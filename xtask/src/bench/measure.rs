@@ -23,6 +23,10 @@ pub enum Target {
     Within(f64),
     /// We are done after so many seconds.
     Wall(f64),
+    /// We are done after at most so many times the peer's seconds.
+    WallWithin(f64),
+    /// We take so many seconds of processor time.
+    Cpu(f64),
 }
 
 /// A side that takes longer than this is warm after its first run, and has no second one: an import takes
@@ -153,6 +157,10 @@ impl fmt::Display for Row {
             Target::Within(times) => {
                 format!("CPU <= {times} x{}", verdict(ours.cpu <= theirs.cpu * times))
             }
+            Target::WallWithin(times) => {
+                format!("wall <= {times} x{}", verdict(ours.wall <= theirs.wall * times))
+            }
+            Target::Cpu(most) => format!("CPU <= {most} s{}", verdict(ours.cpu <= *most)),
             Target::Wall(most) => format!("wall <= {most} s{}", verdict(ours.wall <= *most)),
         };
         write!(
