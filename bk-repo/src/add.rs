@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
+use std::time::SystemTime;
 
 use bk::{Console, Context, Error, Result, Session, Status, display};
 use bk_deb::debian::control::field;
@@ -17,7 +18,7 @@ use crate::archive::repository::{Change, Repository};
 use crate::command::{self, Writing, check_word};
 use crate::incoming::{Package, PoolFile, Reader, changes, extension};
 use crate::openpgp::SecretKey;
-use crate::store::Store;
+use crate::store::{GRACE, Store};
 use crate::{init, record, uploads};
 
 /// Publish packages: .deb, .udeb, .ddeb, .dsc and .changes files
@@ -458,9 +459,22 @@ fn first_taken<'a>(
         if was_published(store, head.map_or(0, |head| head.number), &file.key)? {
             return Ok(Some(file));
         }
+        if may_be_anothers(store, &file.key)? {
+            return Ok(Some(file));
+        }
         orphans.push(file.key.clone());
     }
     Ok(None)
+}
+
+/// Whether a file that nobody published may be a writer's who has yet to commit. Where there is a lock, who
+/// asks is the only one.
+fn may_be_anothers(store: &dyn Store, key: &str) -> Result<bool> {
+    if store.local("").is_some() {
+        return Ok(false);
+    }
+    let age = |time| SystemTime::now().duration_since(time).unwrap_or_default();
+    Ok(store.modified(key)?.is_some_and(|time| age(time) <= GRACE))
 }
 
 /// Whether the log knows of a package that brought a file of the pool. Caches may have such a file

@@ -18,7 +18,7 @@ use crate::check::pool_files;
 use crate::command::{self, Writing};
 use crate::init::seconds;
 use crate::state::{self, Snapshot};
-use crate::store::{Entry, PRIVATE, Store};
+use crate::store::{Entry, GRACE, PRIVATE, Store};
 
 /// Remove the packages and indexes that nothing has needed for a day
 ///
@@ -66,16 +66,21 @@ impl Record for Removed {
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let repository = command::repository(session, &args.repo)?;
     repository.head()?;
-    // Without writers, whatever is not marked is nobody's.
     let writer = repository.write(args.writing.wait(), &session.console)?;
     let head = writer.head().cloned().unwrap_or_default();
     let since = SystemTime::now().checked_sub(Duration::from_secs(args.keep));
     let since = since.unwrap_or(SystemTime::UNIX_EPOCH);
     let needed = mark(&repository, &head, since)?;
     let store = repository.store();
+    let shared = store.local("").is_none();
+    // Where nobody can be kept away, what is not marked may be a writer's who has yet to commit.
+    let fresh = match shared {
+        true => SystemTime::now().checked_sub(GRACE).map_or(since, |time| time.min(since)),
+        false => since,
+    };
     let mut folders = vec!["pool".to_owned()];
     folders.extend(["objects", "contents"].map(|name| format!("{PRIVATE}/{name}")));
-    if store.local("").is_none() {
+    if shared {
         // A folder's indexes go when they are superseded; here nobody lists them before.
         folders.extend(head.suites.keys().map(|name| format!("dists/{name}")));
     }
@@ -83,7 +88,11 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         for Entry { key, size, modified } in store.list(&folder)? {
             // A crash left it, and the command may be tried again just now.
             let by_name = key.starts_with("dists/") && !key.contains("/by-hash/");
-            if modified >= since || by_name || needed.contains(&key) {
+            if modified >= fresh || by_name || needed.contains(&key) {
+                continue;
+            }
+            // A writer who needs it writes it again.
+            if shared && store.modified(&key)?.is_none_or(|time| time >= fresh) {
                 continue;
             }
             if !args.writing.dry_run {

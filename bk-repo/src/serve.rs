@@ -320,12 +320,11 @@ async fn object(
     })
 }
 
-/// The repository of a path, which is whole: the folder one is in may change.
+/// The repository of a path, which is made whole: the folder one is in may change.
 fn repository(session: &Session, path: &Path) -> Result<Repository> {
-    let found = command::repository(session, path)?;
-    match found.store().local("") {
-        Some(_) => Ok(Repository::at(&path.canonicalize()?)),
-        None => Ok(found),
+    match path.canonicalize() {
+        Ok(path) => Ok(Repository::at(&path)),
+        Err(_) => command::repository(session, path),
     }
 }
 

@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use common::ceph::{Ceph, with_access};
 use common::{Ran, Server, World, run};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -391,4 +392,124 @@ fn a_folder_is_watched() {
     }
     assert_eq!(world.bk(&["check", "repo"]).ok(), "");
     server.stop();
+}
+
+/// Two servers of one bucket, with the real clients.
+#[test]
+fn a_bucket_is_served_and_uploaded_to() {
+    let ceph = Ceph::start();
+    let world = World::new();
+    let repo = ceph.url("bucket/apt");
+    let ask = |args: &[&str]| with_access(&mut world.command(args));
+    ask(&["init", &repo, "--arch", "amd64"]).ok();
+    world.write("tokens", format!("{TOKEN}\n"));
+    let uploader = key(&world, "up");
+    let options = ["--tokens", "tokens", "--uploaders", &uploader];
+    let one = Server::start(&world, &[&[&*repo], &options[..]].concat());
+    fs::create_dir(world.path("in")).unwrap();
+    let two = Server::start(&world, &[&*repo, "--tokens", "tokens", "--incoming", "in"]);
+
+    // A single file, a signed upload by dput, and what is put into a folder; each through one of both.
+    let a = world.deb("a", "1", "amd64", "");
+    let (code, text) = curl(&world, &format!("{}/upload/stable/", one.url()), &a, Some(TOKEN));
+    assert_eq!((code, &*text), (201, "pool/main/a/a/a_1_amd64.deb\n"));
+    let b = world.deb("b", "1", "amd64", "");
+    let file = changes(&world, "b", "stable", &[&b]);
+    sign(&world, "up", &file);
+    dput(&world, &one, &file).ok();
+    assert_eq!(curl(&world, &format!("{}/upload/{b}", two.url()), &b, None).0, 401);
+    let c = world.deb("c", "1", "amd64", "");
+    let file = changes(&world, "c", "stable", &[&c]);
+    for name in [&c, &file] {
+        fs::copy(world.path(name), world.path("in").join(name)).unwrap();
+    }
+    let start = Instant::now();
+    while world.path("in").join(&file).exists() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Both at once: what is acknowledged is there.
+    std::thread::scope(|scope| {
+        for (server, n) in [(&one, 1), (&two, 2)] {
+            let world = &world;
+            scope.spawn(move || {
+                for i in 0..4 {
+                    let deb = world.deb(&format!("x{n}-{i}"), "1", "amd64", "");
+                    let url = format!("{}/upload/stable/", server.url());
+                    let (code, text) = curl(world, &url, &deb, Some(TOKEN));
+                    assert_eq!(code, 201, "{text}");
+                }
+            });
+        }
+    });
+    let listed = ask(&["list", &repo]).ok();
+    for name in
+        ["a_1", "b_1", "c_1", "x1-0", "x1-1", "x1-2", "x1-3", "x2-0", "x2-1", "x2-2", "x2-3"]
+    {
+        assert!(listed.contains(name), "{name} is not in: {listed}");
+    }
+    assert_eq!(ask(&["check", &repo]).ok(), "");
+
+    // What HTTP says of a file, and its parts.
+    let pool = "/pool/main/a/a/a_1_amd64.deb";
+    let whole = fs::read(world.path(&a)).unwrap();
+    let (code, head, body) = two.get(pool, "");
+    assert_eq!((code, &body), (200, &whole));
+    assert!(head.contains("cache-control: public, max-age=31536000, immutable"), "{head}");
+    assert!(head.contains(&format!("content-length: {}", whole.len())), "{head}");
+    let (code, head, body) = two.get(pool, "Range: bytes=5-9\r\n");
+    assert_eq!((code, &body[..]), (206, &whole[5..10]));
+    assert!(head.contains(&format!("content-range: bytes 5-9/{}", whole.len())), "{head}");
+    assert_eq!(two.get(pool, "Range: bytes=99999999-\r\n").0, 416);
+    let (_, head, _) = two.ask("HEAD", "/dists/stable/InRelease", "");
+    assert!(head.contains("cache-control: no-cache"), "{head}");
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let known = format!("If-None-Match: {tag}\r\n");
+    assert_eq!(two.get("/dists/stable/InRelease", &known).0, 304);
+    for path in ["/.buildkit/head", "/pool/../.buildkit/head", "/pool/none", "/dists"] {
+        assert_eq!(two.get(path, "").0, 404, "{path}");
+    }
+    assert_eq!(two.ask("POST", pool, "Content-Length: 0\r\n").0, 405);
+    assert_eq!(two.get("/healthz", "").0, 200);
+    let (_, _, text) = two.get("/metrics", "");
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("bk_repo_packages{repo=\"apt\",suite=\"stable\"} 11\n"), "{text}");
+    let page = String::from_utf8(two.get("/", "").2).unwrap();
+    assert!(page.contains("x2-3") && page.contains("URIs: http://"), "{page}");
+    let page = String::from_utf8(two.get("/pool/main/a/a/", "").2).unwrap();
+    assert!(page.contains("a_1_amd64.deb"), "{page}");
+
+    // apt, which checks the signature.
+    let sources = ask(&["sources", &repo, "--uri", &two.url()]).ok();
+    world.bk(&["init", "repo"]).ok();
+    let apt = world.apt(&two.url());
+    world.write("apt/test.sources", sources);
+    apt.update(&[]);
+    assert_eq!(apt.versions("b"), ["1"]);
+    apt.get(&["download", "x1-3"]).ok();
+    assert_eq!(
+        fs::read(apt.path("x1-3_1_amd64.deb")).unwrap(),
+        fs::read(world.path("x1-3_1_amd64.deb")).unwrap()
+    );
+    one.stop();
+    two.stop();
+    done_with_gpg(&world);
+
+    // A writer that has uploaded and not committed yet: one that finds no key is as far. gc takes nothing
+    // from it, however little is to be kept, and nobody replaces what it uploaded.
+    let slow = world.deb("slow", "1", "amd64", "");
+    let mut late = world.command(&["add", &repo, &slow]);
+    let ran = with_access(late.env("BK_ROOT", world.path("elsewhere")));
+    ran.code(1).says("cannot sign");
+    // Ten minutes later, which the engine takes for another's clock.
+    let mut gc = std::process::Command::new("faketime");
+    gc.args(["-f", "+10m", env!("CARGO_BIN_EXE_bk-repo"), "gc", &repo, "--keep", "1m"]);
+    let gone = with_access(gc.env("BK_ROOT", world.path("root"))).ok();
+    assert!(!gone.contains("pool/"), "{gone}");
+    fs::rename(world.path(&slow), world.path("kept")).unwrap();
+    let other = world.deb("slow", "1", "amd64", "Section: net\n");
+    ask(&["add", &repo, &other]).code(1).says("taken by a file with other content");
+    fs::rename(world.path("kept"), world.path(&slow)).unwrap();
+    ask(&["add", &repo, &slow]).ok();
+    assert_eq!(ask(&["check", &repo]).ok(), "");
 }

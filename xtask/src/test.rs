@@ -34,6 +34,7 @@ pub const APT: &[&str] = &[
     "dput",
     "ed",
     "e2fsprogs",
+    "faketime",
     "file",
     "git",
     "gnupg",

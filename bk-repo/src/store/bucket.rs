@@ -319,8 +319,8 @@ fn head(meta: &ObjectMeta) -> Head {
 /// Why a file of the pool cannot be placed.
 fn taken(key: &str) -> Error {
     Error::new(format!("'{key}' is taken by a file with other content")).hint(
-        "publish some of the others first: then it is told which packages it keeps away, and what a \
-         killed command left goes",
+        "build it again with a higher packaging version; what a killed command left there gives way \
+         after a day",
     )
 }
 
