@@ -5,11 +5,12 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::World;
 use common::ceph::{ACCESS, Ceph, with_access};
+use common::s3s::Engine;
 
 fn ask(world: &World, args: &[&str]) -> common::Ran {
     with_access(&mut world.command(args))
@@ -160,33 +161,12 @@ fn a_bucket_holds_a_repository_that_many_write_to() {
     ask(&world, &["add", &ceph.url("nobucket/x"), &a]).code(75);
 }
 
-/// `s3s-fs`, which looks whether a name is free and then writes.
-struct Loser(Child);
-
-impl Drop for Loser {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn an_engine_that_loses_writes_is_refused() {
     let world = World::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    std::fs::create_dir_all(world.path("engine/bucket")).unwrap();
-    let (access, secret) = ACCESS;
-    let mut command = Command::new("s3s-fs");
-    command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
-    command.args(["--access-key", access, "--secret-key", secret, "engine"]);
-    command.current_dir(world.path("")).stdout(Stdio::null()).stderr(Stdio::null());
-    let _engine = Loser(command.spawn().unwrap());
-    let start = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(start.elapsed() < Duration::from_secs(30));
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let repo = format!("s3://bucket/apt?endpoint=http://127.0.0.1:{port}");
+    // It looks whether a name is free, and then writes.
+    let engine = Engine::start(&world);
+    let repo = engine.url("bucket/apt");
     let ran = ask(&world, &["init", &repo, "--arch", "amd64"]).code(1);
     ran.says("loses what several write at once").says("--single-writer");
     ask(&world, &["init", &repo, "--arch", "amd64", "--single-writer"]).ok();
