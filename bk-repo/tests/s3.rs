@@ -73,6 +73,17 @@ fn a_bucket_holds_a_repository_that_many_write_to() {
     ask(&world, &["export", "local", "-o", "from-folder"]).ok();
     assert!(world.tree("from-bucket") == world.tree("from-folder"));
 
+    // And so has the place that the one in a folder is published in, says another client.
+    ask(&world, &["publish", "local", &ceph.url("bucket/published")]).ok();
+    for (name, bytes) in world.tree("from-folder") {
+        let url = format!("http://127.0.0.1:{}/bucket/published/{name}", ceph.port);
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3"]);
+        curl.args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--user"]);
+        let found = curl.arg(format!("{}:{}", ACCESS.0, ACCESS.1)).arg(url).output().unwrap();
+        assert!(found.status.success() && found.stdout == bytes, "{name}: {}", found.status);
+    }
+
     // Eight writers, of which half are killed at random: nothing acknowledged is lost.
     let start = Instant::now();
     let acknowledged: Vec<BTreeSet<String>> = std::thread::scope(|scope| {
