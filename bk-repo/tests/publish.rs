@@ -7,9 +7,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
-use common::ceph::with_access;
 use common::s3s::Engine;
-use common::{Ran, World};
+use common::{Ran, World, with_access};
 
 fn ask(world: &World, args: &[&str]) -> Ran {
     with_access(&mut world.command(args))

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::World;
-use common::ceph::{ACCESS, Ceph, with_access};
+use common::ceph::{ACCESS, Ceph};
 use common::s3s::Engine;
+use common::{World, with_access};
 
 fn ask(world: &World, args: &[&str]) -> common::Ran {
     with_access(&mut world.command(args))

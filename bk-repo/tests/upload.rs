@@ -7,8 +7,8 @@ mod common;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::ceph::{Ceph, with_access};
-use common::{Ran, Server, World, run};
+use common::ceph::Ceph;
+use common::{Ran, Server, World, run, with_access};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 

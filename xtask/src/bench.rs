@@ -48,8 +48,11 @@ pub fn run(args: &Args) -> Result<()> {
         if wanted("repo serve") {
             repo::serving(&dir, program, args.packages, args.runs)?;
         }
+        if wanted("repo publish") {
+            repo::publishing(&dir, program, args.packages, args.runs)?;
+        }
         // The repositories of the others take minutes to make.
-        if args.name.as_deref() != Some("repo serve") {
+        if !["repo serve", "repo publish"].map(Some).contains(&args.name.as_deref()) {
             cases.extend(repo::cases(&dir, program, args.packages, &wanted)?);
         }
     }

@@ -75,7 +75,7 @@ const AZURE: &str = "azurite@3.35.0";
 
 /// The object store that bk-repo must refuse: name, version and feature of its crate. Building it takes
 /// some minutes, once.
-const UNSAFE_STORE: (&str, &str, &str) = ("s3s-fs", "0.14.1", "binary");
+pub const UNSAFE_STORE: (&str, &str, &str) = ("s3s-fs", "0.14.1", "binary");
 
 /// A test program that takes longer is named at the end.
 const SLOW: Duration = Duration::from_secs(10);

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Ran;
-
 /// A running store; dropped, it is ended.
 pub struct Ceph {
     dir: tempfile::TempDir,
@@ -140,11 +138,4 @@ impl Drop for Ceph {
             }
         }
     }
-}
-
-/// Runs a command that may use the store.
-pub fn with_access(command: &mut Command) -> Ran {
-    let (access, secret) = ACCESS;
-    command.env("AWS_ACCESS_KEY_ID", access).env("AWS_SECRET_ACCESS_KEY", secret);
-    Ran::new(command.output().unwrap())
 }

@@ -283,6 +283,13 @@ impl Drop for Server {
     }
 }
 
+/// Runs a command that may use the object store of the tests.
+pub fn with_access(command: &mut Command) -> Ran {
+    let (access, secret) = ceph::ACCESS;
+    command.env("AWS_ACCESS_KEY_ID", access).env("AWS_SECRET_ACCESS_KEY", secret);
+    Ran::new(command.output().unwrap())
+}
+
 /// Runs a program that must succeed.
 #[track_caller]
 pub fn run(dir: &Path, program: &str, args: &[&str]) -> String {

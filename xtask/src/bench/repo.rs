@@ -1,5 +1,6 @@
 //! bk-repo beside reprepro, aptly and apt-ftparchive.
 
+mod bucket;
 mod corpus;
 mod peers;
 
@@ -12,6 +13,7 @@ use bk::Result;
 use super::measure::{Case, Target};
 use super::server::{Server, load, ports};
 use crate::{install, process};
+pub use bucket::publishing;
 use corpus::corpus;
 use peers::{APTLY, APTLY_FIRST, FTPARCHIVE, Peer, REPREPRO, USED, copy, fresh, signer};
 
