@@ -46,6 +46,9 @@ const PROBE: u64 = 256 << 10;
 /// What may be in memory of the files that are uploaded.
 const ROOM: u64 = 32 << 20;
 
+/// How many files one who uploads takes at a time.
+const SOME: usize = 4;
+
 /// How many create one object at once, to learn whether the engine lets one win.
 const RACERS: usize = 8;
 
@@ -157,16 +160,21 @@ impl Room {
 impl Uploads {
     fn start(to: &Arc<Place>) -> Self {
         // A few for each: whoever reads goes on while all are busy, and is held up when they cannot follow.
-        let (queue, files) = mpsc::sync_channel::<Staged>(AT_ONCE * 4);
+        let (queue, files) = mpsc::sync_channel::<Staged>(AT_ONCE * SOME);
         let files = Arc::new(Mutex::new(files));
         let work = |to: Arc<Place>, files: Arc<Mutex<mpsc::Receiver<Staged>>>| {
             let mut begun = Begun::new();
             loop {
-                let Ok(file) = lock(&files).recv() else { return Ok(begun) };
-                if to.begin(&file)? {
-                    // It is needed no more, and they would be many.
-                    drop(std::fs::remove_file(&file.path));
-                    begun.insert(file.key, file.path);
+                // Some at a time: to take turns costs as much as to read one.
+                let mine: Vec<Staged> = {
+                    let files = lock(&files);
+                    let Ok(first) = files.recv() else { return Ok(begun) };
+                    [first].into_iter().chain(files.try_iter().take(SOME - 1)).collect()
+                };
+                for file in mine {
+                    if to.begin(&file)? {
+                        begun.insert(file.key, file.path);
+                    }
                 }
             }
         };
