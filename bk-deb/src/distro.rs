@@ -34,10 +34,11 @@ pub struct Selection {
 pub struct Distro {
     /// Its code name.
     pub suite: String,
-    /// One line a package, `name TAB version TAB provides TAB depends TAB source TAB asked TAB libraries`,
+    /// One line a package, `name TAB version TAB provides TAB depends TAB source TAB asked TAB libraries TAB linked`,
     /// sorted by name: of the dependencies only those of Python's packages on others of Python's, the
     /// source where it is called otherwise, `y` where packages of other sources depend on it, and the
-    /// libraries that one without code for a machine depends on, if it needs Python.
+    /// libraries that one without code for a machine depends on, if it needs Python; at the end those
+    /// that one of Python's with such code is linked to.
     packages: String,
     /// Normalised Python name → binary package, as the suite's dh-python knows them.
     names: HashMap<String, String>,
@@ -215,6 +216,35 @@ impl Distro {
         let libraries = line.and_then(|line| line.split('\t').nth(6));
         let libraries = libraries.unwrap_or_default().split(", ");
         libraries.filter(|relation| !relation.is_empty()).collect()
+    }
+
+    /// The libraries that the suite's package of a distribution is linked to, it or parts of it that are
+    /// packages of their own.
+    pub fn linked(&self, python: &PackageName) -> BTreeSet<&str> {
+        let default = name::default(python);
+        let package = self.named(python).unwrap_or(&default);
+        let siblings = self.siblings(&[package]).remove(package).unwrap_or_default();
+        let parts =
+            self.relations(package).filter_map(|relation| relation.split([' ', ':']).next());
+        parts
+            .filter(|part| siblings.contains_key(*part))
+            .chain([package])
+            .filter_map(|part| self.line(part)?.split('\t').nth(7))
+            .flat_map(|linked| linked.split(' ').filter(|name| !name.is_empty()))
+            .collect()
+    }
+
+    /// The package with what it takes to build against a library: of those of the library's source
+    /// (Policy 8.4) the one that is called most like it.
+    pub fn headers(&self, library: &str) -> Option<String> {
+        let siblings = self.siblings(&[library]).remove(library)?;
+        let like = |name: &String| {
+            let same = name.bytes().zip(library.bytes()).take_while(|(a, b)| a == b).count();
+            (same, std::cmp::Reverse(name.len()))
+        };
+        let all = siblings.into_keys().filter(|name| name.ends_with("-dev"));
+        // Of names that are as like, the first: they are sorted.
+        all.rev().max_by_key(like)
     }
 
     fn relations(&self, package: &str) -> impl Iterator<Item = &str> {
@@ -438,6 +468,34 @@ mod tests {
             [("python-cffi", false), ("python-cffi-doc", false), ("python3-cffi-backend", true)];
         let siblings = siblings.map(|(name, asked)| (name.to_owned(), asked)).into();
         assert_eq!(found, HashMap::from([("python3-cffi".to_owned(), siblings)]));
+    }
+
+    #[test]
+    fn what_a_package_is_linked_to_and_what_builds_against_it_is_of_the_suite() {
+        let distro = Distro::from_lines(
+            "bookworm",
+            &[
+                "python3-cffi\t1.15.1-5\t\tpython3-cffi-backend (>= 1.15.1-5+b1), python3-ply\tpython-cffi",
+                "python3-cffi-backend\t1.15.1-5+b1\t\t\tpython-cffi\ty\t\tlibc6 libffi8",
+                "python3-cffi-dbg\t1.15.1-5+b1\t\t\tpython-cffi\t\t\tlibdbg1",
+                "python3-ply\t3.11-5\t\t\t\t\t\tlibply1",
+                "libfreetype-dev\t2.12.1\t\t\tfreetype",
+                "libfreetype6\t2.12.1\t\t\tfreetype",
+                "libfreetype6-dev\t2.12.1\t\t\tfreetype",
+                "libblas-dev\t3.11\t\t\tlapack",
+                "libblas3\t3.11\t\t\tlapack",
+                "libblas64-dev\t3.11\t\t\tlapack",
+                "liblapack-dev\t3.11\t\t\tlapack",
+                "liblone1\t1",
+            ],
+        );
+        let cffi: PackageName = "cffi".parse().unwrap();
+        assert_eq!(distro.linked(&cffi), BTreeSet::from(["libc6", "libffi8"]));
+        assert!(distro.linked(&"gone".parse().unwrap()).is_empty());
+        assert_eq!(distro.headers("libblas3").as_deref(), Some("libblas-dev"));
+        assert_eq!(distro.headers("libfreetype6").as_deref(), Some("libfreetype6-dev"));
+        assert_eq!(distro.headers("liblone1"), None);
+        assert_eq!(distro.headers("libgone1"), None);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod diff;
 pub mod distro;
 #[cfg(feature = "build")]
 pub mod elf;
+mod embedded;
 #[cfg(feature = "build")]
 mod extract;
 #[cfg(feature = "fetch")]

@@ -13,6 +13,7 @@ use crate::debian::compression::Compression;
 use crate::debian::version::compare;
 use crate::distro::contents::{Kept, When};
 use crate::distro::{Distro, Selection};
+use crate::embedded;
 use crate::fetch::Fetch;
 use crate::graph::{Graph, Grower, Node, Reuse, Rules};
 use crate::overrides::{Overrides, Setting};
@@ -84,7 +85,8 @@ pub struct Request {
     /// A folder or page with wheels and sdists
     #[arg(short, long, value_name = "DIR|URL", help_heading = "Resolving")]
     find_links: Vec<String>,
-    /// Build a distribution of its source, though it has wheels: a name, or `:all:`
+    /// Build a distribution of its source, though it has wheels: a name, `:all:`, or `:embedded:` for
+    /// those whose wheels have libraries inside that the suite has
     #[arg(long, value_name = "NAME", help_heading = "Resolving")]
     no_binary: Vec<String>,
     /// Use no index, only --find-links
@@ -283,6 +285,7 @@ impl Request {
             hashes: &wish.hashes,
             max_size: self.max_size,
             no_binary: &self.no_binary,
+            distro: &distro,
             console: &console,
         };
 
@@ -332,6 +335,7 @@ impl Request {
             console.info(&format!("{} has {package} {version}", distro.suite));
         }
         tell_of_older(&graph, &distro, &console);
+        embedded::tell(&graph, &distro, &console);
         Ok(Resolved { graph, distro, target, roots, failed })
     }
 

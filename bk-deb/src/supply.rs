@@ -8,6 +8,8 @@ use pep440_rs::VersionSpecifier;
 use pep508_rs::{ExtraName, PackageName, Requirement, VerbatimUrl, VersionOrUrl};
 use sha2::{Digest, Sha256};
 
+use crate::distro::Distro;
+use crate::embedded;
 use crate::fetch::{Fetch, path_of, shown, url_of};
 use crate::graph::Loaded;
 use crate::python::index::{Needs, needs_of};
@@ -29,8 +31,11 @@ pub struct Supply<'a> {
     pub hashes: &'a HashMap<PackageName, Vec<String>>,
     /// What a wheel may unpack to, in bytes.
     pub max_size: u64,
-    /// Distributions that are built of their source, though there are wheels: names, or `:all:`.
+    /// Distributions that are built of their source, though there are wheels: names, `:all:`, or
+    /// `:embedded:`.
     pub no_binary: &'a [String],
+    /// The suite, which may have what is inside of wheels.
+    pub distro: &'a Distro,
     /// For what is being done.
     pub console: &'a Console,
 }
@@ -142,14 +147,21 @@ impl Supply<'_> {
     /// Finds the wheel of a chosen distribution, and reads what it requires. One on a server is not
     /// fetched for that.
     pub fn load(&self, locked: &Locked) -> Result<Loaded> {
-        let from_source = locked.sdist.is_some() && self.is_from_source(&locked.name);
-        let wheel = match locked.wheel(self.target).filter(|_| !from_source) {
+        let found = locked.wheel(self.target);
+        let inside = match found {
+            Some(file) if self.is_asked(|given| given == embedded::OPTION) => {
+                embedded::libraries(self.distro, &locked.name, &file.name)
+            }
+            _ => Vec::new(),
+        };
+        let from_source = !inside.is_empty() || self.is_from_source(&locked.name);
+        let wheel = match found.filter(|_| locked.sdist.is_none() || !from_source) {
             Some(file) => {
                 self.check(locked, file)?;
                 file.clone()
             }
             None => {
-                let built = self.source_wheel(locked)?;
+                let built = self.source_wheel(locked, &inside)?;
                 let name = built.file_name().map(display).unwrap_or_default();
                 File { name, url: url_of(&built), sha256: None }
             }
@@ -179,11 +191,12 @@ impl Supply<'_> {
 
     /// As pip's --no-binary says.
     fn is_from_source(&self, name: &PackageName) -> bool {
-        let named = |given: &String| given.parse::<PackageName>().is_ok_and(|given| given == *name);
-        self.no_binary
-            .iter()
-            .flat_map(|given| given.split(','))
-            .any(|given| given == ":all:" || named(&given.to_owned()))
+        let named = |given: &str| given.parse::<PackageName>().is_ok_and(|given| given == *name);
+        self.is_asked(|given| given == ":all:" || named(given))
+    }
+
+    fn is_asked(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        self.no_binary.iter().flat_map(|given| given.split(',')).any(wanted)
     }
 
     /// Holds a file against the hashes the user gave.
@@ -212,7 +225,9 @@ impl Supply<'_> {
         get(file, self.fetch, self.folder, self.console)
     }
 
-    fn source_wheel(&self, locked: &Locked) -> Result<PathBuf> {
+    /// The wheel of the source, built against the suite's libraries `inside`, which the published one
+    /// has inside.
+    fn source_wheel(&self, locked: &Locked, inside: &[&str]) -> Result<PathBuf> {
         let sdist = locked.sdist.as_ref().ok_or_else(|| {
             Error::new(format!(
                 "no wheel of '{} {}' runs on Python {} on {}, and its source is not published",
@@ -224,7 +239,16 @@ impl Supply<'_> {
             .hint("ask for another version, or for another target with --python or --arch")
         })?;
         self.check(locked, sdist)?;
-        self.source_wheel_of(sdist)
+        if inside.is_empty() {
+            return self.source_wheel_of(sdist);
+        }
+        let with = embedded::ready(self.distro, self.target, inside)
+            .context(|| format!("cannot build '{}' against the suite's libraries", locked.name))?;
+        let path = self.file(sdist)?;
+        let key = format!("{} {with}", sdist.sha256.as_deref().unwrap_or(&sdist.url));
+        let wheel = self.built(&path, &key)?;
+        embedded::check(&wheel, self.target).context(|| format!("cannot use '{}'", locked.name))?;
+        Ok(wheel)
     }
 
     /// The wheel of a source, built unless it is there.

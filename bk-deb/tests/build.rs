@@ -515,17 +515,6 @@ fn a_project_says_in_its_configuration_what_differs_per_package() {
     assert!(house.fails(&["app"], 2).contains("sektion"));
 }
 
-/// Puts another index into the suite, or in place of the one that is there.
-fn publish(house: &House, name: &str, text: &str) {
-    let suite = house.path("archive/dists/test");
-    fs::write(suite.join(name), text).unwrap();
-    let sum = common::output("sha256sum", &[suite.join(name).to_str().unwrap()]);
-    let release = fs::read_to_string(suite.join("InRelease")).unwrap();
-    let others: String = release.split_inclusive('\n').filter(|l| !l.contains(name)).collect();
-    let line = format!(" {} {} {name}\n", &sum[..64], text.len());
-    fs::write(suite.join("InRelease"), others + &line).unwrap();
-}
-
 #[test]
 fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
     let house = House::new();
@@ -539,7 +528,7 @@ fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
     let contents = "usr/bin/jupyter python/jupyter-core\n\
                     usr/lib/python3/dist-packages/moved.py python/python3-app\n\
                     usr/lib/python3/dist-packages/lib.py python/python3-lib\n";
-    publish(&house, "main/Contents-amd64", contents);
+    house.publish("main/Contents-amd64", contents);
 
     // Without the index nothing is known of it.
     let paths = house.built(&["app"]);
@@ -572,7 +561,7 @@ fn a_file_of_the_distribution_is_no_surprise_to_dpkg() {
     let (first, second) = (inode(&app), inode(&lib));
     house.built(&["app"]);
     assert_eq!((inode(&app), inode(&lib)), (first, second));
-    publish(&house, "main/Contents-amd64", &contents.replace("jupyter-core", "other"));
+    house.publish("main/Contents-amd64", &contents.replace("jupyter-core", "other"));
     fs::remove_file(house.path("root/var/cache/buildkit/deb/distro/test-amd64.contents")).unwrap();
     house.built(&["app", "--contents", "fetch"]);
     assert_eq!(field(&app, "Conflicts"), "other");
@@ -621,8 +610,8 @@ fn what_the_distribution_splits_is_replaced_as_a_whole() {
         common::output("dpkg-deb", &["-b", "--root-owner-group", tree.to_str().unwrap(), &deb]);
         dpkg(&["--unpack", &deb]);
     }
-    publish(&house, "main/binary-amd64/Packages", &packages);
-    publish(&house, "main/Contents-amd64", &contents);
+    house.publish("main/binary-amd64/Packages", &packages);
+    house.publish("main/Contents-amd64", &contents);
 
     let paths = house.built(&["split", "--contents", "fetch"]);
     let deb = house.path(&paths[0]);
@@ -671,4 +660,36 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     assert_eq!(of(&["app", "--no-binary", "App"]), "of = \"source\"\n");
     assert_eq!(of(&["app", "--no-binary", ":all:"]), "of = \"source\"\n");
     assert_eq!(of(&["app", "--no-binary", "other"]), "of = 'wheel'\n");
+    // Nothing is known to be inside of it.
+    assert_eq!(of(&["app", "--no-binary", ":embedded:"]), "of = 'wheel'\n");
 }
+
+#[test]
+fn libraries_inside_of_wheels_are_told_where_the_suite_has_them() {
+    let house = House::new();
+    let mut packages = fs::read_to_string(house.path("archive").join(PACKAGES)).unwrap();
+    packages += "\nPackage: python3-app\nVersion: 1.0-1\nArchitecture: amd64\n\
+                 Depends: libc6 (>= 2), libwidget2 (>= 2.1), python3\n\n\
+                 Package: libwidget2\nVersion: 2.1-1\nArchitecture: amd64\nSource: widget\n\n\
+                 Package: libwidget-dev\nVersion: 2.1-1\nArchitecture: amd64\nSource: widget\n";
+    house.publish("main/binary-amd64/Packages", &packages);
+    house.add(Wheel::new("app", "2.0", "py3-none-manylinux2014_x86_64").file("app.py", ""), &[]);
+    fs::write(house.path("wheels/app-2.0.tar.gz"), "").unwrap();
+    let said = |words: &[&str]| {
+        let output = house.build(words).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, told) = said(&["app"]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains("python3-app (libwidget2); --no-binary :embedded: builds"), "{told}");
+    // It is not built against the libraries of a system of another suite.
+    let (status, told) = said(&["app", "--no-binary", "other,:embedded:"]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("the libraries of this system are not those of test on amd64"), "{told}");
+    // One that is made for this system uses its libraries.
+    house.add(Wheel::new("app", "3.0", "py3-none-linux_x86_64").file("app.py", ""), &[]);
+    assert!(!said(&["app"]).1.contains("libwidget2"));
+}
+
+/// The suite's index of packages.
+const PACKAGES: &str = "dists/test/main/binary-amd64/Packages";

@@ -79,6 +79,7 @@ impl Ask<'_> {
             hashes: &hashes,
             max_size: 1 << 34,
             no_binary: &[],
+            distro: &distro,
             console: &console,
         };
         let problem = Problem {

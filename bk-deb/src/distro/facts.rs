@@ -18,7 +18,7 @@ use crate::fetch::Fetch;
 use crate::release::{self, Trust};
 
 /// The first line of a file of facts: another layout gets another number.
-const FORMAT: &str = "bk-deb facts 5";
+const FORMAT: &str = "bk-deb facts 6";
 /// The facts of all of Debian 12 are 3 MB.
 const FACTS_LIMIT: u64 = 64 << 20;
 /// dh-python's table has some 100 kB.
@@ -46,6 +46,8 @@ struct Entry {
     source: String,
     /// Of one that needs Python and has no code for a machine: its relations to libraries.
     libraries: String,
+    /// Of a package of Python's that has some: the libraries it depends on.
+    linked: String,
 }
 
 /// What is being drawn from indexes.
@@ -208,6 +210,10 @@ impl Draft {
             true => libraries(&depends),
             false => String::new(),
         };
+        entry.linked = match get("Architecture") != "all" && package.starts_with("python3-") {
+            true => linked(&depends),
+            false => String::new(),
+        };
         let source = get("Source");
         let source = source.split_ascii_whitespace().next().unwrap_or(&package);
         source.clone_into(&mut entry.source);
@@ -266,13 +272,13 @@ impl Draft {
         let packages = self
             .packages
             .iter()
-            .map(|(name, Entry { version, provides, depends, source, libraries })| {
+            .map(|(name, Entry { version, provides, depends, source, libraries, linked })| {
                 let asked = self.asked.get(name).is_some_and(|by| by != source);
                 let asked = if asked { "y" } else { "" };
                 // Most are called like their source.
                 let source = if source == name { "" } else { source };
                 format!(
-                    "{name}\t{version}\t{provides}\t{depends}\t{source}\t{asked}\t{libraries}\n"
+                    "{name}\t{version}\t{provides}\t{depends}\t{source}\t{asked}\t{libraries}\t{linked}\n"
                 )
             })
             .collect();
@@ -305,6 +311,13 @@ fn libraries(depends: &str) -> String {
     };
     let all: Vec<&str> = depends.split(',').map(str::trim).filter(library).collect();
     all.join(", ").replace(['\n', '\t'], " ")
+}
+
+/// The names of the libraries of a `Depends`; of alternatives the first, which it was built with.
+fn linked(depends: &str) -> String {
+    let name = |relation: &str| relation.trim().split([' ', ':', '|']).next().map(str::to_owned);
+    let all = depends.split(',').filter_map(name).filter(|name| name.starts_with("lib"));
+    all.collect::<Vec<_>>().join(" ")
 }
 
 /// dh-python's table: a Python name, a package, and maybe `; MORE`, a line.
@@ -350,15 +363,15 @@ mod tests {
         write(
             "Package: b\nVersion: 1\n\nPackage: a\nVersion: 2\nProvides: c,\n d\n\nPackage: b\nVersion: 3\n",
         );
-        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\t\nb\t3\t\t\t\t\t\n");
-        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\t\nb\t3\t\t\t\t\t\n");
+        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\t\t\nb\t3\t\t\t\t\t\t\n");
+        assert_eq!(draw().packages, "a\t2\tc,  d\t\t\t\t\t\nb\t3\t\t\t\t\t\t\n");
         write(
             "Package: python3-a\nVersion: 1\n\
              Depends: libc6 (>= 2), python3-b (<< 3) | x, python3-c, python3-d (>= 1)\n",
         );
         assert_eq!(
             draw().packages,
-            "python3-a\t1\t\tpython3-b (<< 3) | x, python3-c, python3-d (>= 1)\t\t\t\n"
+            "python3-a\t1\t\tpython3-b (<< 3) | x, python3-c, python3-d (>= 1)\t\t\t\tlibc6\n"
         );
     }
 
@@ -376,6 +389,7 @@ mod tests {
         };
         assert_eq!(paragraph("all").as_deref(), Some("libc6 (>= 2), libpango-1.0-0 (>= 1.44)"));
         assert_eq!(paragraph("amd64").as_deref(), Some(""));
+        assert_eq!(linked(depends), "libc6 libpango-1.0-0 libjs-x liba");
     }
 
     #[test]
@@ -389,7 +403,8 @@ mod tests {
         let facts = draft.finish(None, Path::new("/nowhere"), "")?;
         assert_eq!(
             facts.packages,
-            "a\t1-1+b1\t\t\ts\t\t\na-data\t1\t\t\ts\ty\t\na-lib\t1\t\t\ts\t\t\nb\t1\t\t\t\ty\t\n"
+            "a\t1-1+b1\t\t\ts\t\t\t\na-data\t1\t\t\ts\ty\t\t\na-lib\t1\t\t\ts\t\t\t\n\
+             b\t1\t\t\t\ty\t\t\n"
         );
         Ok(())
     }

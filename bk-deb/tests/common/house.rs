@@ -68,6 +68,17 @@ impl House {
         String::from_utf8(output.stderr).unwrap()
     }
 
+    /// Puts another index into the suite, or in place of the one that is there.
+    pub fn publish(&self, name: &str, text: &str) {
+        let suite = self.path("archive/dists/test");
+        bk::file::write(&suite.join(name), text).unwrap();
+        let sum = super::output("sha256sum", &[suite.join(name).to_str().unwrap()]);
+        let release = fs::read_to_string(suite.join("InRelease")).unwrap();
+        let others: String = release.split_inclusive('\n').filter(|l| !l.contains(name)).collect();
+        let line = format!(" {} {} {name}\n", &sum[..64], text.len());
+        bk::file::write(&suite.join("InRelease"), others + &line).unwrap();
+    }
+
     /// All that is in `debs`, hidden files too.
     pub fn debs(&self) -> Vec<String> {
         names(&self.path("debs"))
