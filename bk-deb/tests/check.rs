@@ -310,4 +310,5 @@ fn what_is_no_package_fails_and_the_others_are_checked() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("bad.deb") && stderr.contains("not a Debian package"), "{stderr}");
+    assert!(stderr.contains("hint: name a .deb"), "{stderr}");
 }

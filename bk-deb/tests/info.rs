@@ -44,5 +44,6 @@ fn what_is_no_package_fails_and_the_others_are_shown() {
     assert!(output.stdout.starts_with(b"Package: python3-a\n"));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("bad.deb'\n  caused by: not a Debian package"), "{stderr}");
+    assert!(stderr.contains("hint: name a .deb"), "{stderr}");
     assert!(stderr.contains("cannot open '/nonexistent.deb'"), "{stderr}");
 }

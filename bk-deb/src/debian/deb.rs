@@ -55,7 +55,11 @@ impl Deb<io::BufReader<File>> {
         if file.metadata().is_ok_and(|m| m.is_dir()) {
             return Err(Error::new("a folder, not a Debian package").context(failed()));
         }
-        Self::read(io::BufReader::with_capacity(1 << 16, file)).context(failed)
+        Self::read(io::BufReader::with_capacity(1 << 16, file)).context(failed).hint(|| {
+            "name a .deb, or fetch it again if it is one; bk-deb build makes one of a wheel or an sdist, \
+             bk-deb convert of an .rpm or a .tgz"
+                .into()
+        })
     }
 }
 
