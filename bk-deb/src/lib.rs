@@ -23,6 +23,7 @@ mod diff;
 pub mod distro;
 #[cfg(feature = "build")]
 pub mod elf;
+#[cfg(feature = "build")]
 mod embedded;
 #[cfg(feature = "build")]
 mod extract;
