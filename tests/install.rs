@@ -281,3 +281,51 @@ fn a_project_and_a_list_of_requirements_are_installed_and_upgraded() {
     assert_eq!(journey.machine.run(&version).unwrap(), "1.0-2");
     assert_eq!(journey.machine.run(&["mine"]).unwrap(), "mine runs\n");
 }
+
+/// A wheel of a module that requires a series of itsdangerous, of which Debian 12 has 2.1.2.
+fn needy(dir: &Path, version: &str, requires: &str) {
+    let script = "
+import sys, zipfile
+name, version, requires = sys.argv[1:]
+with zipfile.ZipFile(name, 'w') as z:
+    info = f'needy-{version}.dist-info/'
+    z.writestr('needy.py', 'import itsdangerous')
+    z.writestr(info + 'METADATA', f'Metadata-Version: 2.1\\nName: needy\\nVersion: {version}\\nSummary: x\\n'
+               f'Requires-Dist: {requires}\\n')
+    z.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nTag: py3-none-any\\n')
+    z.writestr(info + 'RECORD', '')";
+    let name = dir.join(format!("needy-{version}-py3-none-any.whl"));
+    done(Command::new("python3").args(["-c", script]).arg(name).args([version, requires]));
+}
+
+#[test]
+fn an_upgrade_goes_from_series_to_series_and_back() {
+    let journey = Journey::new();
+    let (dir, there) = (journey.dir.path(), files(&journey));
+    // From a series to the next, to the one that has the plain name, and back.
+    for (version, requires, series) in [
+        ("1", "itsdangerous<2", "python3-itsdangerous-v1"),
+        ("2", "itsdangerous<2.1", "python3-itsdangerous-v2"),
+        ("3", "itsdangerous>=2.2", "python3-itsdangerous"),
+        ("4", "itsdangerous<2.1", "python3-itsdangerous-v2"),
+    ] {
+        needy(dir, version, requires);
+        journey.publish(&[&format!("./needy-{version}-py3-none-any.whl")]);
+        match version {
+            "1" => journey.install("python3-needy"),
+            _ => drop(journey.machine.run(&["apt-get", "-q", "-y", "dist-upgrade"]).unwrap()),
+        }
+        assert_eq!(journey.version("python3-needy"), format!("{version}-1"));
+        let query = ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n"];
+        let all = journey.machine.run(&query).unwrap();
+        let of = |line: &&str| line.contains("installed python3-itsdangerous");
+        let all: Vec<&str> = all.lines().filter(|l| !l.starts_with("not-")).filter(of).collect();
+        assert_eq!(all, [format!("installed {series}")]);
+        journey.python("import needy");
+    }
+    // Those an upgrade removed are not purged by it.
+    let all = "python3-needy python3-itsdangerous python3-itsdangerous-v1 python3-itsdangerous-v2";
+    journey.apt(&["purge", "--autoremove"], all);
+    let left: Vec<String> = files(&journey).difference(&there).cloned().collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -58,6 +58,13 @@ impl Rules {
     }
 }
 
+/// How many series back an upgrade may come from: further than that, `apt-get install` is needed.
+const SERIES: u64 = 3;
+
+fn series(package: &str, major: u64) -> String {
+    format!("{package}-v{major}")
+}
+
 /// The database of time zones, as Python's index and Debian both call it.
 const TIME_ZONES: &str = "tzdata";
 
@@ -83,6 +90,11 @@ pub struct Node {
     pub version: String,
     /// The distribution's package that it stands in place of, where it has another name.
     pub instead: Option<String>,
+    /// The series before it that have a name of their own, whose place it takes.
+    pub series: Vec<String>,
+    /// The distribution's packages, and all after them, that do not do for what it requires a series of:
+    /// where that takes the place of one of them, apt goes by what requires it.
+    pub breaks: Vec<String>,
     /// Relations of its requirements.
     pub depends: Vec<String>,
     /// The extras whose requirements are among them.
@@ -335,7 +347,7 @@ impl Grower<'_> {
                 None => continue,
             };
             let edges = walk.edges.get(name).map(Vec::as_slice).unwrap_or_default();
-            let mut depends: Vec<String> = Vec::new();
+            let (mut depends, mut breaks) = (Vec::<String>::new(), Vec::new());
             for edge in edges {
                 let used = if walk.extras.contains_key(&edge.name) {
                     None
@@ -353,6 +365,11 @@ impl Grower<'_> {
                     ),
                 };
                 let epoch = self.distro.epoch(called.there());
+                if let Some(plain) = &called.instead
+                    && let Some(there) = self.distro.version(plain)
+                {
+                    breaks.push(format!("{plain} (>= {there})"));
+                }
                 let package = called.package;
                 let mut wanted = relations(&package, &edge.specifiers, epoch, resolved.as_ref());
                 if walk.extras.contains_key(&edge.name) {
@@ -396,6 +413,8 @@ impl Grower<'_> {
                 python_version: locked.version.clone(),
                 wheel: found.wheel,
                 version,
+                breaks,
+                series: self.series(&called, &locked.version),
                 package: called.package,
                 instead: called.instead,
                 depends,
@@ -445,7 +464,20 @@ impl Grower<'_> {
             !satisfied(&relations, there)
         };
         let major = chosen.release().first()?;
-        edges.any(refused).then(|| format!("{package}-v{major}"))
+        edges.any(refused).then(|| series(package, *major))
+    }
+
+    /// The series before of a package, as [`Grower::passed_over`] may have named them. apt holds an upgrade
+    /// back that takes one of them away, unless what comes says so by its name, and it alone.
+    fn series(&self, called: &Called, chosen: &Version) -> Vec<String> {
+        let there = self.distro.version(called.there()).and_then(version::python);
+        let major = |version: Version| version.release().first().copied();
+        let Some(newest) = there.and_then(major) else { return Vec::new() };
+        let end = match called.instead {
+            Some(_) => major(chosen.clone()).unwrap_or_default(),
+            None => newest + 1,
+        };
+        (end.saturating_sub(SERIES)..end).map(|major| series(called.there(), major)).collect()
     }
 }
 

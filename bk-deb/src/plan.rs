@@ -110,6 +110,7 @@ impl Instruction {
     ) -> Self {
         let version = format!("{}-{revision}", node.version);
         let default = name::default(&node.name);
+        let others: Vec<String> = node.instead.iter().chain(&node.series).cloned().collect();
         let mut alias: Vec<String> = node.instead.iter().cloned().collect();
         if default != node.package && !alias.contains(&default) {
             alias.push(default);
@@ -120,8 +121,9 @@ impl Instruction {
             name: node.package.clone(),
             depends: node.depends.clone(),
             provides: provides.collect(),
-            conflicts: node.instead.iter().cloned().collect(),
-            replaces: node.instead.iter().cloned().collect(),
+            conflicts: others.clone(),
+            replaces: others,
+            breaks: node.breaks.clone(),
             version: version.clone(),
             ..Package::default()
         };
