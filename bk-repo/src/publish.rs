@@ -106,22 +106,20 @@ fn bring(
     let (wanted, brought) = (clients_need(from, head, &here)?, read_note(store)?);
     let (mut missing, mut changed) = (Vec::new(), Vec::new());
     for (key, hash) in &wanted {
-        let Some(size) = there.get(key) else {
-            missing.push(key.clone());
-            continue;
-        };
-        let before = brought.get(key).and_then(Option::as_ref);
-        let other = before.zip(hash.as_ref()).is_some_and(|(before, hash)| before != hash);
-        if !other && here.get(key) == Some(size) {
-            continue;
+        let same_size = there.get(key) == here.get(key);
+        match (there.get(key), brought.get(key)) {
+            // What is there of unknown origin is compared with what is uploaded.
+            (None, _) => missing.push(key.clone()),
+            (Some(_), None) if same_size => missing.push(key.clone()),
+            (Some(_), None) => {
+                let what = format!("'{}/{key}' is another file", display(to.path()));
+                return Err(
+                    Error::new(what).hint("something else is published there: name another prefix")
+                );
+            }
+            (Some(_), Some(before)) if before == hash && same_size => {}
+            (Some(_), Some(_)) => changed.push(key.clone()),
         }
-        if !brought.contains_key(key) {
-            let what = format!("'{}/{key}' is another file", display(to.path()));
-            return Err(
-                Error::new(what).hint("something else is published there: name another prefix")
-            );
-        }
-        changed.push(key.clone());
     }
     let stale: Vec<&String> = brought.keys().filter(|key| !wanted.contains_key(*key)).collect();
     let note = format!(
@@ -135,9 +133,9 @@ fn bring(
         return Ok(());
     }
     if !missing.is_empty() || !changed.is_empty() {
-        // Whatever becomes of this run, the next one knows what is ours.
-        let mut all = brought.clone();
-        all.extend(wanted.clone());
+        // Whatever becomes of this run, the next one knows what is ours, and what is as it was.
+        let mut all = wanted.clone();
+        all.extend(brought.clone());
         write_note(store, &all)?;
     }
     // A package that was removed, and came again with other content.

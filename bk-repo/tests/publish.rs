@@ -149,6 +149,13 @@ fn what_is_of_others_is_not_touched() {
     ask(&world, &["publish", "repo", &to]).code(1).says("is another file");
     assert_eq!(std::fs::read_to_string(&taken).unwrap(), "another");
     assert_eq!(objects(&world, "apt").len(), 1);
+    // One of the same size is told by its bytes.
+    let mut bytes = std::fs::read(world.path("repo/pool/main/a/a/a_1_all.deb")).unwrap();
+    bytes[100] ^= 1;
+    bk::file::write(&taken, &bytes).unwrap();
+    ask(&world, &["publish", "repo", &to]).code(1).says("with other content");
+    assert!(std::fs::read(&taken).unwrap() == bytes);
+    assert!(!objects(&world, "apt").contains_key("dists/stable/InRelease"));
     // No place to publish in, no repository, no suite, no bucket.
     world.bk(&["publish", "repo", "folder"]).code(2).says("bk-repo export");
     ask(&world, &["publish", "nothing", &to]).code(1);
