@@ -10,7 +10,7 @@ use bk::Result;
 use bk_deb::debian::compression;
 use bk_deb::debian::control::paragraphs;
 
-use crate::archive::commit::{Commit, Compression, Index, holds_packages};
+use crate::archive::commit::{Commit, Index, holds_packages};
 use crate::archive::index::by_hash;
 use crate::archive::manifest::{Changes, Key, Manifest, of_lines};
 use crate::archive::repository::{KEYS, Repository, object, public_keys};
@@ -74,19 +74,15 @@ pub fn repair(repository: &Repository, head: &Commit, problems: &[Problem]) -> R
     Ok(())
 }
 
-/// Compresses a chunk again, if one of its three forms is whole.
+/// Compresses a chunk again, if one of its forms is whole.
 fn repack(store: &dyn Store, key: &str) -> Result<()> {
     // The first two digits are a folder's name.
     let mut names = key.rsplit('/');
     let (rest, first) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
     let id = &format!("{first}{rest}");
     let Some(bytes) = store.read(key)? else { return Ok(()) };
-    if let Some(text) = chunk::salvage(id, &bytes) {
-        store.replace(
-            key,
-            &chunk::pack(&text, &Compression::ALL.map(Compression::suffix))?,
-            None,
-        )?;
+    if let Some(object) = chunk::repack(id, &bytes)? {
+        store.replace(key, &object, None)?;
     }
     Ok(())
 }
@@ -121,13 +117,10 @@ fn objects(repository: &Repository, dir: &str, path: &str, index: &Index) -> Res
         if chunk::id(&json) != index.manifest {
             continue;
         }
+        let forms: Vec<&str> = index.suffixes().collect();
         for (id, text) in texts {
             if repository.chunk(&id).is_err() {
-                store.replace(
-                    &object(&id),
-                    &chunk::pack(&text, &Compression::ALL.map(Compression::suffix))?,
-                    None,
-                )?;
+                store.replace(&object(&id), &chunk::pack(&text, &forms)?, None)?;
             }
         }
         store.replace(&object(&index.manifest), &json, None)?;

@@ -177,10 +177,19 @@ pub fn is_whole(id: &str, object: &[u8]) -> bool {
 }
 
 /// The text, from whichever form still has it.
-pub fn salvage(id: &str, object: &[u8]) -> Option<Vec<u8>> {
+fn salvage(id: &str, object: &[u8]) -> Option<Vec<u8>> {
     let parts = parts(object).ok()?;
     let forms = [unpack(id, object).ok(), gunzip(&parts).ok(), unxz(&parts).ok()];
     forms.into_iter().flatten().find(|text| self::id(text) == id)
+}
+
+/// The object anew, in the forms it had, if one of them still has the text.
+pub fn repack(id: &str, object: &[u8]) -> Result<Option<Vec<u8>>> {
+    let Some(text) = salvage(id, object) else { return Ok(None) };
+    let parts = parts(object)?;
+    let forms: Vec<&str> =
+        [".gz", ".xz"].into_iter().filter(|suffix| parts.have(&[suffix])).collect();
+    pack(&text, &forms).map(Some)
 }
 
 fn gunzip(parts: &Parts<'_>) -> Result<Vec<u8>> {
@@ -260,6 +269,11 @@ mod tests {
                 assert_eq!(parts.have(&[suffix]), wanted.contains(&suffix));
             }
             assert!(parts.are_sound() && parts.have(&["", ".zst"]));
+            let mut damaged = object.clone();
+            damaged[HEAD + 20] ^= 1;
+            // The zstd frame is the only one there may be.
+            let again = (!wanted.is_empty()).then(|| object.clone());
+            assert_eq!(repack(&id, &damaged)?, again);
             // What is there is the same as with all of them.
             assert_eq!(parts.zstd, super::parts(&all)?.zstd);
             assert!(parts.gzip.is_empty() || parts.gzip == super::parts(&all)?.gzip);
