@@ -24,7 +24,7 @@ use rustix::fs::{CWD, RenameFlags};
 pub const READ_LIMIT: u64 = 1 << 30;
 
 /// Up to here each file is synced by itself; beyond, one syncfs(2) is quicker than many fsync(2).
-const SYNC_EACH: usize = 24;
+pub const SYNC_EACH: usize = 24;
 
 /// How many files are raced for to learn whether a store can create (see [`Store::race`]). Of an engine
 /// that looks and then writes, four of five had several winners: 24 leave no doubt.

@@ -6,7 +6,9 @@
 //! alone; whoever next writes to a repository first does that where it is unfinished.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use bk::file::Lock;
@@ -21,7 +23,7 @@ use super::retention::{self, folder};
 use super::{chunk, derive, pdiff, release, translation};
 use crate::add::content;
 use crate::openpgp::{PublicKey, SecretKey, armor_keys, sign_release};
-use crate::store::{self, Content, Folder, PRIVATE, Staged, Store};
+use crate::store::{self, Content, Folder, PRIVATE, SYNC_EACH, Staged, Store};
 
 /// The file with the public keys, for those who set a machine up by hand.
 pub const KEYS: &str = "key.asc";
@@ -393,41 +395,10 @@ impl Writer<'_> {
             }
             edits.extend(mine.into_iter().map(|(path, changes)| ((name.clone(), path), changes)));
         }
-        let edits: Vec<((String, String), Changes)> = edits.into_iter().collect();
-        // One after the other: what is for all architectures makes the same chunks for each, which are
-        // compressed once, and on all processors.
-        let mut rebuilt = Vec::new();
-        for ((name, path), changes) in &edits {
-            let Some(suite) = new.suites.get(name) else { continue };
-            rebuilt.push(self.rebuild(suite, name, path, changes, scratch.path())?);
-        }
         // They are there when it is tried again.
-        let mut staged = std::mem::take(&mut change.pool);
-        let mut layouts = Vec::new();
-        for (((name, path), _), (index, files, layout)) in edits.into_iter().zip(rebuilt) {
-            staged.extend(files);
-            let Some(suite) = new.suites.get_mut(&name) else { continue };
-            suite.indexes.insert(path.clone(), index);
-            layouts.push((name, path, layout));
-        }
-        for ((name, path), text) in &change.texts {
-            let Some(suite) = new.suites.get_mut(name) else { continue };
-            let (index, files) = self.text((name, &suite.settings), path, text, scratch.path())?;
-            staged.extend(files);
-            suite.indexes.insert(path.clone(), index);
-        }
-        for name in &touched {
-            let Some(suite) = new.suites.get_mut(name) else { continue };
-            let before = old.suites.get(name);
-            staged.extend(self.patches(
-                name,
-                before,
-                suite,
-                new.number,
-                &staged,
-                scratch.path(),
-            )?);
-        }
+        let pool = std::mem::take(&mut change.pool);
+        let indexes = || self.indexes(change, edits, &touched, (&old, &mut new), scratch.path());
+        let (staged, mut layouts) = while_placing(store, pool, indexes)?;
         for name in &touched {
             let Some(suite) = new.suites.get_mut(name) else { continue };
             // apt keeps what it has if what it gets is older.
@@ -485,6 +456,45 @@ impl Writer<'_> {
         }
         self.head = Some(new);
         Ok(true)
+    }
+
+    /// Makes the indexes of a commit, and returns the files that takes.
+    fn indexes(
+        &self,
+        change: &Change,
+        edits: BTreeMap<(String, String), Changes>,
+        touched: &BTreeSet<String>,
+        (old, new): (&Commit, &mut Commit),
+        scratch: &Path,
+    ) -> Result<(Vec<Staged>, Vec<(String, String, Layout)>)> {
+        // One after the other: what is for all architectures makes the same chunks for each, which are
+        // compressed once, and on all processors.
+        let mut rebuilt = Vec::new();
+        for ((name, path), changes) in &edits {
+            let Some(suite) = new.suites.get(name) else { continue };
+            rebuilt.push(self.rebuild(suite, name, path, changes, scratch)?);
+        }
+        let mut staged = Vec::new();
+        let mut layouts = Vec::new();
+        for (((name, path), _), (index, files, layout)) in edits.into_iter().zip(rebuilt) {
+            staged.extend(files);
+            let Some(suite) = new.suites.get_mut(&name) else { continue };
+            suite.indexes.insert(path.clone(), index);
+            layouts.push((name, path, layout));
+        }
+        for ((name, path), text) in &change.texts {
+            let Some(suite) = new.suites.get_mut(name) else { continue };
+            let (index, files) = self.text((name, &suite.settings), path, text, scratch)?;
+            staged.extend(files);
+            suite.indexes.insert(path.clone(), index);
+        }
+        for name in touched {
+            let Some(suite) = new.suites.get_mut(name) else { continue };
+            let before = old.suites.get(name);
+            let patches = self.patches(name, before, suite, new.number, &staged, scratch)?;
+            staged.extend(patches);
+        }
+        Ok((staged, layouts))
     }
 
     /// An index after changes, and the files that came with it.
@@ -607,6 +617,26 @@ impl Writer<'_> {
         }
         Ok(written)
     }
+}
+
+/// Makes indexes while the packages they list are placed: the one waits for the disk, or a network, and the
+/// other for the processor. A few are placed afterwards, for a thread costs more than they do.
+fn while_placing<T>(
+    store: &dyn Store,
+    mut pool: Vec<Staged>,
+    indexes: impl FnOnce() -> Result<(Vec<Staged>, T)>,
+) -> Result<(Vec<Staged>, T)> {
+    if pool.len() <= SYNC_EACH {
+        let (staged, rest) = indexes()?;
+        pool.extend(staged);
+        return Ok((pool, rest));
+    }
+    thread::scope(|scope| {
+        let placing = scope.spawn(|| store.place(pool));
+        let made = indexes();
+        placing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        made
+    })
 }
 
 /// The indexes a suite always has: one for each component and architecture.
