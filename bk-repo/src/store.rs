@@ -12,19 +12,28 @@ pub mod generation;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::iter::once_with;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use bk::file::{AtomicFile, Lock, TempDir};
 use bk::{Console, Context, Error, Result, display};
 use rustix::fs::{CWD, RenameFlags};
 
+use crate::each;
+
 /// What a key that is read whole may hold: an index of 100,000 packages has less than 256 MiB.
 pub const READ_LIMIT: u64 = 1 << 30;
 
 /// Up to here each file is synced by itself; beyond, one syncfs(2) is quicker than many fsync(2).
 pub const SYNC_EACH: usize = 24;
+
+/// After how many copies those so far are sent to the disk, which has nothing to do while packages are read.
+const WRITE_OUT: usize = 2000;
 
 /// How many files are raced for to learn whether a store can create (see [`Store::race`]). Of an engine
 /// that looks and then writes, four of five had several winners: 24 leave no doubt.
@@ -174,12 +183,16 @@ pub const PRIVATE: &str = ".buildkit";
 /// A repository in a folder.
 pub struct Folder {
     root: PathBuf,
+    /// How many files were begun with.
+    begun: AtomicUsize,
+    /// What writes them out meanwhile.
+    writing: Mutex<Vec<JoinHandle<io::Result<()>>>>,
 }
 
 impl Folder {
     /// The folder need not be there before the first write.
     pub fn new(root: &Path) -> Self {
-        Folder { root: root.to_owned() }
+        Folder { root: root.to_owned(), begun: AtomicUsize::new(0), writing: Mutex::default() }
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -218,9 +231,43 @@ impl Folder {
         Ok(touched)
     }
 
+    /// Gives staged files their names, and returns the folders that changed.
+    fn name(&self, files: &[Staged]) -> Result<BTreeSet<PathBuf>> {
+        let mut dirs = BTreeSet::new();
+        for file in files {
+            let to = self.path(&file.key);
+            let failed = || format!("cannot write '{}'", display(&to));
+            // Most folders are there: to look first would cost as much as the name.
+            if there(rename_new(&file.path, &to)).context(failed)?.is_some() {
+                dirs.insert(self.parent(&file.key));
+                continue;
+            }
+            // Most that are not lack themselves alone.
+            let parent = self.parent(&file.key);
+            match there(fs::create_dir(&parent)) {
+                Ok(Some(())) => {
+                    dirs.extend(parent.parent().map(Path::to_owned));
+                    dirs.insert(parent);
+                }
+                _ => dirs.extend(self.make_parent(&file.key)?),
+            }
+            rename_new(&file.path, &to).context(failed)?;
+        }
+        Ok(dirs)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Vec<JoinHandle<io::Result<()>>>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn sync_all(&self) -> Result<()> {
-        let sync = || -> io::Result<()> { Ok(rustix::fs::syncfs(File::open(&self.root)?)?) };
-        sync().context(|| format!("cannot sync '{}'", display(&self.root)))
+        // The kernel tells of an error once: who came first may have been told of theirs.
+        let writing = std::mem::take(&mut *self.writing());
+        let written = writing.into_iter().map(|thread| {
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread ended")))
+        });
+        let synced: io::Result<()> = written.chain(once_with(|| sync(&self.root))).collect();
+        synced.context(|| format!("cannot sync '{}'", display(&self.root)))
     }
 
     fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> Result<()> {
@@ -229,6 +276,11 @@ impl Folder {
         }
         dirs.iter().try_for_each(|dir| bk::file::sync_dir(dir))
     }
+}
+
+/// Makes all of a file system durable.
+fn sync(root: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(root)?)?)
 }
 
 /// `None` where the file is not there.
@@ -312,6 +364,14 @@ impl Store for Folder {
         Ok(())
     }
 
+    fn begin(&self, _file: Staged) {
+        let before = self.begun.fetch_add(1, Ordering::Relaxed);
+        if (before + 1).is_multiple_of(WRITE_OUT) {
+            let root = self.root.clone();
+            self.writing().push(thread::spawn(move || sync(&root)));
+        }
+    }
+
     fn place(&self, files: Vec<Staged>) -> Result<()> {
         if files.is_empty() {
             return Ok(());
@@ -324,25 +384,11 @@ impl Store for Folder {
                 sync.context(|| format!("cannot write '{}'", display(self.path(&file.key))))?;
             }
         }
+        // The kernel renames one file at a time, but makes folders on all processors.
+        let named = each(files.chunks(SYNC_EACH).collect(), |files| self.name(files));
         let mut dirs = BTreeSet::new();
-        for file in files {
-            let to = self.path(&file.key);
-            let failed = || format!("cannot write '{}'", display(&to));
-            // Most folders are there: to look first would cost as much as the name.
-            if there(rename_new(&file.path, &to)).context(failed)?.is_some() {
-                dirs.insert(self.parent(&file.key));
-                continue;
-            }
-            // Most that are not lack themselves alone.
-            let parent = self.parent(&file.key);
-            match there(fs::create_dir(&parent)) {
-                Ok(Some(())) => {
-                    dirs.extend(parent.parent().map(Path::to_owned));
-                    dirs.insert(parent);
-                }
-                _ => dirs.extend(self.make_parent(&file.key)?),
-            }
-            rename_new(&file.path, &to).context(failed)?;
+        for some in named {
+            dirs.extend(some?);
         }
         self.sync_dirs(&dirs)
     }

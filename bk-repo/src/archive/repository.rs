@@ -262,6 +262,9 @@ pub fn public_keys(commit: &Commit) -> Result<Vec<PublicKey>> {
     commit.keys.iter().map(|signer| PublicKey::parse(signer.public.as_bytes())).collect()
 }
 
+/// How the files of indexes were put together, each with its suite and path.
+type Layouts = Vec<(String, String, Layout)>;
+
 /// The one who writes to a repository.
 pub struct Writer<'a> {
     repository: &'a Repository,
@@ -466,7 +469,7 @@ impl Writer<'_> {
         touched: &BTreeSet<String>,
         (old, new): (&Commit, &mut Commit),
         scratch: &Path,
-    ) -> Result<(Vec<Staged>, Vec<(String, String, Layout)>)> {
+    ) -> Result<(Vec<Staged>, Layouts)> {
         // One after the other: what is for all architectures makes the same chunks for each, which are
         // compressed once, and on all processors.
         let mut rebuilt = Vec::new();
