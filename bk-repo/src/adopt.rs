@@ -73,6 +73,8 @@ pub fn take_over(
             Some(settings) => settings.clone(),
             None => foreign.settings(&name).context(failed)?,
         };
+        // Its clients, and those who mirror it, may ask for them by name.
+        let settings = Settings { compression: foreign.compressions(), ..settings };
         let packages = foreign.packages(&name, &settings, true, true).context(failed)?;
         check(dir, &packages).context(failed)?;
         let suite = Suite { settings: settings.clone(), ..Suite::default() };

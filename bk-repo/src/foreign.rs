@@ -10,7 +10,7 @@ use bk_deb::debian::compression;
 use bk_deb::debian::control::{Paragraph, field, paragraphs};
 
 use crate::archive::chunk;
-use crate::archive::commit::Settings;
+use crate::archive::commit::{Compression, Compressions, Settings};
 use crate::archive::manifest::Key;
 use crate::archive::release;
 use crate::archive::translation;
@@ -188,6 +188,15 @@ impl<'a> Foreign<'a> {
             binary_all: has_all && self.release.get("No-Support-for-Architecture-all").is_none(),
             ..Settings::default()
         })
+    }
+
+    /// How its indexes are compressed, as far as we can.
+    pub fn compressions(&self) -> Compressions {
+        let listed = |compression: &Compression| {
+            let name = format!("/Packages{}", compression.suffix());
+            release::files(&self.text).any(|(path, ..)| path.ends_with(&name))
+        };
+        Compressions(Compression::ALL.into_iter().filter(listed).collect())
     }
 
     /// An index, checked against the Release file; `None` where it lists none.

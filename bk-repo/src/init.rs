@@ -85,7 +85,7 @@ pub struct Args {
     #[arg(default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
     contents: Option<bool>,
     /// How indexes are compressed: gz, xz, zst, several of them with commas, or none; the
-    /// uncompressed one is always there [default: all]
+    /// uncompressed one is always there [default: gz,zst]
     #[arg(long, value_name = "LIST", value_parser = compressions)]
     compression: Option<Compressions>,
     /// Name the keys in the Release file, so that apt takes no other (the field Signed-By)

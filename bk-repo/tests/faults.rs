@@ -75,6 +75,7 @@ fn prepare(world: &World, case: &Case) {
     for (name, arch) in [("a", "amd64"), ("b", "all"), ("c", "amd64"), ("d", "all")] {
         world.deb(name, "1", arch, "");
     }
+    world.bk(&["init", "repo", "--arch", "amd64", "--compression", "gz,xz,zst"]).ok();
     world.bk(&["add", "repo", "a_1_amd64.deb", "b_1_all.deb"]).ok();
     case.more.iter().for_each(|args| drop(world.bk(args).ok()));
     fs::rename(world.path("repo"), world.path("template")).unwrap();

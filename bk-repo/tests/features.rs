@@ -228,6 +228,9 @@ fn a_suite_has_the_forms_it_is_told_to_have() {
 
     // What came from a suite with fewer gets the others, and the other way round.
     world.bk(&["init", "repo", "--suite", "testing", "--arch", "amd64"]).ok();
+    // By default what every client reads, and what it reads quickly.
+    assert_eq!(forms("testing"), [all[0], all[1], all[3]]);
+    world.bk(&["init", "repo", "--suite", "testing", "--compression", "gz,xz,zst"]).ok();
     world.bk(&["copy", "repo", "stable", "testing", "a"]).ok();
     assert_eq!(forms("testing"), all);
     world.bk(&["init", "repo", "--suite", "stable", "--compression", "zst,xz,xz"]).ok();

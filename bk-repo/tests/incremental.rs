@@ -28,6 +28,17 @@ fn packages(world: &World, count: usize, words: usize) -> Vec<String> {
         .collect()
 }
 
+/// An empty repository with all forms.
+fn init(world: &World, repo: &str) {
+    world.bk(&["init", repo, "--arch", "amd64", "--compression", "gz,xz,zst"]).ok();
+}
+
+fn prepared() -> World {
+    let world = World::new();
+    init(&world, "repo");
+    world
+}
+
 fn add(world: &World, repo: &str, debs: &[&str]) -> common::Ran {
     world.bk(&[&["add", repo], debs].concat())
 }
@@ -49,7 +60,7 @@ fn chunks(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
 /// Makes the repository `fresh` of these packages at once.
 fn at_once(world: &World, debs: &[&str]) {
     let _ = fs::remove_dir_all(world.path("fresh"));
-    world.bk(&["init", "fresh", "--arch", "amd64"]).ok();
+    init(world, "fresh");
     if !debs.is_empty() {
         add(world, "fresh", debs).ok();
     }
@@ -84,7 +95,7 @@ fn begin(world: &World) {
 
 #[test]
 fn after_fifty_changes_the_index_is_as_if_made_at_once() {
-    let world = World::new();
+    let world = prepared();
     let debs = packages(&world, 400, 300);
     let mut numbers = Numbers(7);
     let mut there: BTreeSet<usize> = (0..300).collect();
@@ -121,9 +132,10 @@ fn after_fifty_changes_the_index_is_as_if_made_at_once() {
 
 #[test]
 fn damage_in_what_is_copied_is_left_behind() {
-    let world = World::new();
+    let world = prepared();
     let debs = packages(&world, 101, 1000);
     let debs: Vec<&str> = debs.iter().map(String::as_str).collect();
+    init(&world, "template");
     add(&world, "template", &debs[..100]).ok();
     at_once(&world, &debs);
     for form in FORMS {
@@ -159,7 +171,7 @@ fn damage_in_what_is_copied_is_left_behind() {
 
 #[test]
 fn a_damaged_object_is_never_published() {
-    let world = World::new();
+    let world = prepared();
     let debs = packages(&world, 101, 1000);
     let debs: Vec<&str> = debs.iter().map(String::as_str).collect();
     add(&world, "repo", &debs[..100]).ok();
@@ -183,7 +195,7 @@ fn a_damaged_object_is_never_published() {
 
 #[test]
 fn objects_without_sums_go_on_to_be_used() {
-    let world = World::new();
+    let world = prepared();
     let debs = packages(&world, 101, 1000);
     let debs: Vec<&str> = debs.iter().map(String::as_str).collect();
     add(&world, "repo", &debs[..100]).ok();
@@ -199,7 +211,7 @@ fn objects_without_sums_go_on_to_be_used() {
 
 #[test]
 fn what_a_large_addition_did_is_told_and_remembered() {
-    let world = World::new();
+    let world = prepared();
     let debs: Vec<String> =
         (0..70).map(|i| world.deb(&format!("p{i:03}"), "1", "all", "")).collect();
     add(&world, "repo", &debs.iter().map(String::as_str).collect::<Vec<_>>()).ok();

@@ -97,7 +97,7 @@ fn what_was_interrupted_goes_on_and_what_is_damaged_is_refused() {
     fs::remove_file(&deb).unwrap();
     mirror(&world, &server, &[]).code(75).says("announced and not there");
     // An index that is not the one that was signed.
-    let index = world.path("up/dists/main/main/binary-amd64/Packages.xz");
+    let index = world.path("up/dists/main/main/binary-amd64/Packages.zst");
     let index = index.canonicalize().unwrap();
     let bytes = fs::read(&index).unwrap();
     fs::write(&index, &bytes[..bytes.len() - 1]).unwrap();

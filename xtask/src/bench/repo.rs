@@ -35,7 +35,7 @@ const GZ_XZ_2: &str = "Architectures: amd64 arm64\nDebIndices: Packages Release 
 type Beside =
     (&'static str, &'static str, &'static str, &'static str, [&'static str; 2], [Target; 2]);
 
-/// What a suite has if nothing else is said.
+/// All that a suite may have.
 const ALL: &str = "gz,xz,zst";
 
 const PEERS: [Beside; 4] = [
@@ -114,10 +114,8 @@ pub fn cases(
     let target = Target::Faster(3.0);
     cases.push(bench.addition(name, "reprepro, gz xz", &both, (peer, full, REPREPRO), target));
     cases.extend(bench.small_ones(&base));
-    cases.push(bench.clients(&base, "all forms"));
-    // apt reads xz where there is any, though zstd and gzip are read in a third of the time.
-    let quick = bench.full("repo-ours-quick", &["amd64"], "gz,zst", &bench.corpus)?;
-    cases.push(bench.clients(&quick, "gz,zst"));
+    let default = bench.full("repo-ours-default", &["amd64"], "gz,zst", &bench.corpus)?;
+    cases.push(bench.clients(&default));
 
     // What the size costs: the same beside itself.
     let name = format!("repo add 1 to {}", count * LARGER);
@@ -404,7 +402,7 @@ impl Bench {
     }
 
     /// What an update costs a client.
-    fn clients(&self, base: &Path, forms: &str) -> Case {
+    fn clients(&self, base: &Path) -> Case {
         let update = |name: &str, archive: PathBuf| -> Prepare {
             let dir = self.dir.join(format!("repo-apt-{name}"));
             Box::new(move || {
@@ -431,7 +429,7 @@ impl Bench {
         };
         let aptly = self.dir.join("repo-peer-2/public");
         Case {
-            name: format!("repo apt-get update, {forms}"),
+            name: "repo apt-get update".into(),
             peer: "aptly's".into(),
             batch: 1,
             target: Target::Faster(2.0),
