@@ -78,6 +78,9 @@ fn a_repository_of_reprepro_goes_on_under_its_names_and_its_key() {
     assert_eq!(world.bk(&["import-reprepro", "-n", "repo"]).ok(), "repo\n");
     assert!(!world.path("repo/.buildkit").exists());
     assert_eq!(world.bk(&["import-reprepro", "repo"]).ok(), "repo\n");
+    // The forms are reprepro's, whose clients may ask for them by name.
+    let index = world.path("repo/dists/bookworm/main/binary-amd64");
+    assert!(index.join("Packages.gz").exists() && !index.join("Packages.zst").exists());
     assert_eq!(inodes(&world.repo()), before, "no package was copied");
     assert_eq!(world.bk(&["check", "repo"]).ok(), "");
     let list = world.bk(&["list", "repo", "--suite", "bookworm"]).ok();
