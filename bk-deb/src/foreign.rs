@@ -17,6 +17,7 @@ use crate::debian::compression::Compression;
 use crate::debian::control::Paragraph;
 use crate::debian::deb::Deb;
 use crate::extract::of_tar;
+use crate::missing;
 use crate::pack::parts::Parts;
 use crate::record::{About, Package};
 use crate::tree::{Content, Entry, Kind};
@@ -152,7 +153,7 @@ impl Convert {
     }
 
     fn read(&self, path: &Path, console: &Console) -> Result<Parts> {
-        let mut file = File::open(path)?;
+        let mut file = missing::open(path, "name an .rpm, a .tgz or a .deb")?;
         let mut head = Vec::new();
         (&file).take(8).read_to_end(&mut head)?;
         file.rewind()?;

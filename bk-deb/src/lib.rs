@@ -41,6 +41,7 @@ mod info;
 mod made;
 #[cfg(feature = "build")]
 pub mod mapping;
+mod missing;
 #[cfg(feature = "build")]
 pub mod overrides;
 #[cfg(feature = "build")]

@@ -19,6 +19,7 @@ use crate::convert::libraries::Needs;
 use crate::debian::compression::Compression;
 use crate::distro::shlibs::Installed;
 use crate::elf::{Elf, Held, is_elf};
+use crate::missing;
 use crate::record::{About, Package};
 use crate::target::own_arch;
 use crate::tree::{Content, Entry, Kind};
@@ -107,6 +108,11 @@ impl Pack {
         let values = Values::new(&self.define);
         let arch = self.arch.as_deref().unwrap_or_else(|| own_arch());
         let what = self.what.as_path();
+        const SHAPES: &str = "name a folder with DEBIAN/control, debian/control or nfpm.yaml in it, or \
+                              a file of YAML";
+        if let Some(hint) = missing::hint(what, SHAPES) {
+            return Err(Error::new("no such file or folder").hint(hint).status(Status::Usage));
+        }
         if what.is_file() {
             return Ok(vec![manifest::read(what, &values)?]);
         }

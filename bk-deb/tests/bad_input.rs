@@ -351,3 +351,41 @@ fn large_members_are_streams_from_end_to_end() {
         fs::remove_dir_all(house.path("debs")).unwrap();
     }
 }
+
+/// Whatever names a file that is not there says what may have been meant.
+#[test]
+fn what_is_not_there_has_a_hint() {
+    let house = House::new();
+    house.wheel("good", "1.0", &[]);
+    fs::write(house.path("wanted.txt"), "good\n").unwrap();
+    let name = "flask' or 'flask>=3";
+    for (words, hint) in [
+        (&["nowhere.whl"][..], name),
+        (&["./nowhere"], name),
+        (&["nothing/"], name),
+        (&["no/such"], "there is no folder 'no'"),
+        (&[&format!("wheels/goof-1.0-{ANY}.whl")], "did you mean 'wheels/good-1.0-"),
+        (&["./wnated.txt"], "did you mean './wanted.txt'?"),
+        (&["wanted.txt"], "give lists of requirements with -r"),
+        (&["-r", "wnated.txt"], "did you mean 'wanted.txt'?"),
+        (&["uv.lock"], "uv lock"),
+        (&["-r", "uv.lock"], "uv lock"),
+    ] {
+        let said = house.fails(words, 1);
+        assert!(said.contains("  hint: ") && said.contains(hint), "{words:?}: {said}");
+    }
+    let folder = house.path("wheels");
+    let here = folder.to_str().unwrap();
+    fs::write(folder.join("a.deb"), "").unwrap();
+    for command in ["info", "contents", "check", "diff", "convert", "pack"] {
+        for (file, hint) in [("b.deb", "did you mean '"), ("nowhere", "name a")] {
+            let path = format!("{here}/{file}");
+            let both = [command, &path, &path];
+            let words = if command == "diff" { &both[..] } else { &both[..2] };
+            let output = Command::new(env!("CARGO_BIN_EXE_bk-deb")).args(words).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success() && said.contains(file), "{words:?}: {said}");
+            assert!(said.contains(&format!("  hint: {hint}")), "{words:?}: {said}");
+        }
+    }
+}

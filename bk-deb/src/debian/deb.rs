@@ -14,6 +14,7 @@ use md5::{Digest, Md5};
 use super::compression::{Compression, Encoder};
 use super::control::Paragraph;
 use super::members::Members;
+use crate::missing;
 
 /// What a control archive may unpack to. The largest in Debian 12 (texlive's) has 9 MB.
 const CONTROL_LIMIT: u64 = 64 << 20;
@@ -50,16 +51,18 @@ pub struct Deb<R: Read> {
 impl Deb<io::BufReader<File>> {
     /// Opens a file. The error names it.
     pub fn open(path: &Path) -> Result<Self> {
+        const MADE: &str = "bk-deb build makes one of a requirement, a wheel or an sdist, \
+                            bk-deb convert of an .rpm or a .tgz";
         let failed = || format!("cannot open '{}'", display(path));
-        let file = File::open(path).context(failed)?;
+        let file = missing::open(path, &format!("name a .deb; {MADE}")).context(failed)?;
         if file.metadata().is_ok_and(|m| m.is_dir()) {
-            return Err(Error::new("a folder, not a Debian package").context(failed()));
+            return Err(Error::new("a folder, not a Debian package")
+                .context(failed())
+                .hint(format!("name the packages in it: {}/*.deb", display(path))));
         }
-        Self::read(io::BufReader::with_capacity(1 << 16, file)).context(failed).hint(|| {
-            "name a .deb, or fetch it again if it is one; bk-deb build makes one of a wheel or an sdist, \
-             bk-deb convert of an .rpm or a .tgz"
-                .into()
-        })
+        Self::read(io::BufReader::with_capacity(1 << 16, file))
+            .context(failed)
+            .hint(|| format!("name a .deb, or fetch it again if it is one; {MADE}"))
     }
 }
 

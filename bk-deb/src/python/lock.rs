@@ -10,6 +10,7 @@ use pep508_rs::PackageName;
 use serde::{Deserialize, Serialize};
 
 use super::tags;
+use crate::missing;
 use crate::target::Target;
 
 /// A lock of a thousand packages has some 2 MB.
@@ -65,6 +66,10 @@ pub fn is_lock(path: &Path) -> bool {
 /// Reads a lock, whichever it is.
 pub fn read(path: &Path, target: &Target) -> Result<uv::Part> {
     let read = || {
+        let made = "uv lock, or pip lock, makes one";
+        if let Some(hint) = missing::hint(path, made) {
+            return Err(Error::new("no such file").hint(hint));
+        }
         let text = bk::file::read(path, LOCK_LIMIT)?;
         let text = String::from_utf8_lossy(&text);
         let folder = path.parent().unwrap_or(Path::new(""));

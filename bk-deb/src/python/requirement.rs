@@ -7,6 +7,7 @@ use bk::{Context, Error, Result, Status, display, file, sanitize};
 use pep508_rs::{ExtraName, PackageName, Requirement, VerbatimUrl};
 
 use super::lock::is_lock;
+use crate::missing;
 
 /// Requirements files are written by hand, or by a lock of some hundred packages.
 const FILE_LIMIT: u64 = 16 << 20;
@@ -54,7 +55,7 @@ impl Wish {
     /// Adds an argument of the command line: a path that exists, or a requirement.
     pub fn add(&mut self, argument: &str) -> Result<()> {
         let path = Path::new(argument);
-        if is_lock(path) && path.is_file() {
+        if is_lock(path) {
             self.locks.push(path.to_owned());
             return Ok(());
         }
@@ -81,6 +82,9 @@ impl Wish {
         let failed = || format!("cannot use the requirements file '{}'", display(path));
         if depth > DEPTH {
             return Err(Error::new("it names itself").context(failed()));
+        }
+        if let Some(hint) = missing::hint(path, "write it, a requirement a line, or name another") {
+            return Err(Error::new("no such file").context(failed()).hint(hint));
         }
         let text = file::read(path, FILE_LIMIT).context(failed)?;
         let text = String::from_utf8_lossy(&text).replace("\\\r\n", " ").replace("\\\n", " ");
@@ -157,13 +161,19 @@ fn parse(text: &str, folder: &Path) -> Result<Wanted> {
     let archive =
         [".whl", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz"];
     let named = archive.iter().any(|end| path.as_os_str().to_string_lossy().ends_with(end));
-    let like_path = local.starts_with(['.', '/']) || text.starts_with("file:");
+    // A name has no slash; addresses and markers may have one.
+    let slash = text.contains('/') && !text.contains(['@', ';']) && !text.contains("://");
+    let like_path = local.starts_with(['.', '/']) || text.starts_with("file:") || slash;
+    // A list of requirements, whose name could be a package's.
+    let list = [".txt", ".in"].iter().any(|end| text.ends_with(end)) && path.is_file();
+    let like_path = like_path || list;
     if named && !text.contains("://") && !text.contains(" @ ") || like_path || is_project(&path) {
-        if !path.exists() {
-            return Err(Error::new(format!(
-                "cannot open '{}': no such file or folder",
-                display(&path)
-            )));
+        let meant = "a package is asked for by its name alone, as 'flask' or 'flask>=3'";
+        if let Some(hint) = missing::hint(&path, meant) {
+            let shown = display(&path);
+            return Err(
+                Error::new(format!("cannot open '{shown}': no such file or folder")).hint(hint)
+            );
         }
         if !named && !is_project(&path) {
             return Err(Error::new(format!(
