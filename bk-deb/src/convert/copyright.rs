@@ -73,7 +73,8 @@ const COMMON: &[Common] = &[
     },
 ];
 
-/// The last line of the Apache licence, which some leave out.
+/// The last line of the terms, which some leave out of the Apache licence, and where some copies of
+/// the GPL end, without what it says on how to use it.
 const END: &str = "END OF TERMS AND CONDITIONS";
 /// What the Apache licence says behind its end, on how to use it: start and end. With a name filled
 /// in it is a notice, and stays.
@@ -268,9 +269,13 @@ fn without_common(text: &str) -> String {
         let sizes = size / 2..size / 2 * 3;
         let mut from = 0;
         while let Some((start, title_end)) = find_words(&text, &words, from) {
-            let end = find_words(&text, &last, title_end).map(|(_, end)| end);
             // A mention, or a part, is not the text.
-            let Some(end) = end.filter(|end| sizes.contains(&(end - start))) else {
+            let ends = |words: &[&str]| {
+                let (_, end) = find_words(&text, words, title_end)?;
+                sizes.contains(&(end - start)).then_some(end)
+            };
+            let terms: Vec<&str> = END.split(' ').collect();
+            let Some(end) = ends(&last).or_else(|| ends(&terms)) else {
                 from = title_end;
                 continue;
             };
@@ -296,6 +301,31 @@ fn without_common(text: &str) -> String {
             break;
         }
         text.replace_range(at..end, "");
+    }
+    without_old_address(text)
+}
+
+/// Where the Free Software Foundation has not been for long, by the ends of the addresses, as
+/// lintian(1) knows them.
+const OLD_ADDRESSES: &[&str] = &["02139", "02111-1307"];
+
+/// A text with the place to ask for the GPL that its author gives today in place of those where
+/// letters do not arrive any more.
+fn without_old_address(mut text: String) -> String {
+    let words: Vec<&str> = "write to the Free Software Foundation".split(' ').collect();
+    let mut from = 0;
+    while let Some((start, name_end)) = find_words(&text, &words, from) {
+        from = name_end;
+        // The longest in use has 90 letters, without the marks of comments at the starts of lines.
+        let address: String = text[name_end..].chars().take(150).collect();
+        let ends = OLD_ADDRESSES.iter().filter_map(|code| Some(address.find(code)? + code.len()));
+        let Some(end) = ends.min() else { continue };
+        let rest = &text[name_end + end..];
+        let country = rest.trim_start_matches([',', ' ', '\n']);
+        let after = ["USA", "U.S.A"].iter().find_map(|usa| country.strip_prefix(usa));
+        let end = text.len() - after.unwrap_or(rest).len();
+        text.replace_range(start..end, "see <https://www.gnu.org/licenses/>");
+        from = start;
     }
     text
 }
@@ -449,6 +479,33 @@ mod tests {
                 "{short}"
             );
         }
+    }
+
+    #[test]
+    fn terms_without_how_to_use_them_are_the_licence() {
+        for name in ["GPL-2", "GPL-3", "Apache-2.0"] {
+            let text =
+                std::fs::read_to_string(format!("/usr/share/common-licenses/{name}")).unwrap();
+            let (terms, _) = text.split_once(END).unwrap();
+            let short = without_common(&format!("{terms}{END}\n\nAnd more.\n"));
+            assert!(short.contains(&format!("common-licenses/{name} on")), "{name}\n{short}");
+            assert!(short.len() < 300 && short.ends_with("And more.\n"), "{name}\n{short}");
+        }
+    }
+
+    /// What lintian's check looks for (old-fsf-address-in-copyright-file) is gone, and nothing else.
+    #[test]
+    fn the_gpl_is_asked_for_where_its_author_is() {
+        for address in [
+            "write to the Free Software Foundation, Inc., 59 Temple Place, Suite 330, Boston,\n  MA 02111-1307 USA.",
+            "write to the Free Software\nFoundation, Inc., 675 Mass Ave, Cambridge, MA 02139, USA.",
+            "write to the Free Software Foundation, Inc., 59 Temple Place - Suite 330, Boston, MA\n02111-1307, U.S.A.",
+        ] {
+            let text = without_common(&format!("If not, {address}\nMore (02139).\n"));
+            assert_eq!(text, "If not, see <https://www.gnu.org/licenses/>.\nMore (02139).\n");
+        }
+        let today = "write to the Free Software Foundation, Inc., 51 Franklin Street, Boston";
+        assert_eq!(without_common(today), today);
     }
 
     #[test]
