@@ -1,6 +1,7 @@
 //! Libraries that wheels have inside and the suite has: whoever mends the suite's does not mend those
 //! (Policy 4.13).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bk::{Console, Error, Result, display};
@@ -56,26 +57,63 @@ pub fn ready(distro: &Distro, target: &Target, libraries: &[&str]) -> Result<Str
         ))
         .hint(format!("build on such a system (bk-vm makes one), or without {OPTION}")));
     }
-    let (mut with, mut missing) = (String::new(), Vec::new());
-    for library in libraries {
-        let Some(headers) = distro.headers(library) else { continue };
-        let installed = |name: String| Path::new("/var/lib/dpkg/info").join(name).exists();
-        let names = [format!("{headers}.list"), format!("{headers}:{}.list", target.arch)];
-        if !names.into_iter().any(installed) {
-            missing.push(headers.clone());
-        }
-        with += &format!(" {headers}={}", distro.version(&headers).unwrap_or_default());
-    }
+    let missing = missing(distro, target, libraries);
     if missing.is_empty() {
-        return Ok(with);
+        let headers = libraries.iter().filter_map(|library| distro.headers(library));
+        let version = |headers: &String| distro.version(headers).unwrap_or_default().to_owned();
+        return Ok(headers.map(|headers| format!(" {headers}={}", version(&headers))).collect());
     }
-    missing.sort();
-    missing.dedup();
     Err(Error::new(format!("not installed: {}", missing.join(", "))).hint(format!(
         "install these (apt-get install {}), or use the wheel as it is: name the others with --no-binary, in \
          place of {OPTION}",
         missing.join(" ")
     )))
+}
+
+/// The packages with what it takes to build against `libraries` of the suite that are not installed.
+fn missing(distro: &Distro, target: &Target, libraries: &[&str]) -> Vec<String> {
+    let installed = |headers: &String| {
+        let names = [format!("{headers}.list"), format!("{headers}:{}.list", target.arch)];
+        names.iter().any(|name| Path::new("/var/lib/dpkg/info").join(name).exists())
+    };
+    let headers = libraries.iter().filter_map(|library| distro.headers(library));
+    let missing: BTreeSet<String> = headers.filter(|headers| !installed(headers)).collect();
+    missing.into_iter().collect()
+}
+
+/// An error of building the source `file` (`python_ldap-3.4.tar.gz`), with what this system may lack for
+/// that, where it can be known: what the suite's own package of it is built with, else the header that a
+/// compiler did not find.
+pub fn explained(distro: &Distro, target: &Target, file: &str, error: Error) -> Error {
+    let name = file.rsplit_once('-').and_then(|(name, _)| name.parse::<PackageName>().ok());
+    let linked: Vec<&str> = name.iter().flat_map(|name| distro.linked(name)).collect();
+    let missing = missing(distro, target, &linked);
+    if !missing.is_empty() {
+        return error.hint(format!(
+            "{}'s own package of it is linked to libraries whose headers are not installed: apt-get install {}",
+            distro.suite,
+            missing.join(" ")
+        ));
+    }
+    // As gcc and clang say it: `x.c:3:10: fatal error: lber.h: No such file or directory`.
+    let header = error.causes().iter().flat_map(|cause| cause.lines()).find_map(|line| {
+        let (_, said) = line.split_once("fatal error: ")?;
+        let said = said.trim_start_matches('\'');
+        let header = said.split([':', '\'']).next()?;
+        (said.contains("No such file") || said.contains("file not found")).then_some(header)
+    });
+    match header {
+        None => error,
+        Some("Python.h") => {
+            let headers = format!("apt-get install python{}-dev", target.python_version());
+            error.hint(format!("install Python's headers: {headers}"))
+        }
+        Some(header) => {
+            let header = header.to_owned();
+            error
+                .hint(format!("install the package that has '{header}': apt-file search /{header}"))
+        }
+    }
 }
 
 /// Makes sure that a source, whose published wheel has code for a machine, was not built without: some

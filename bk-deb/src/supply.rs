@@ -255,6 +255,7 @@ impl Supply<'_> {
     pub(crate) fn source_wheel_of(&self, sdist: &File) -> Result<PathBuf> {
         let path = self.file(sdist)?;
         self.built(&path, sdist.sha256.as_deref().unwrap_or(&sdist.url))
+            .map_err(|error| embedded::explained(self.distro, self.target, &sdist.name, error))
     }
 
     /// Builds a wheel of a source. That of an archive is built once; a folder's may have changed.

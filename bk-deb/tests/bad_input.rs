@@ -389,3 +389,44 @@ fn what_is_not_there_has_a_hint() {
         }
     }
 }
+
+/// A source that does not compile says which package this system lacks: what the suite's own package of
+/// it is linked to, else the header that the compiler misses.
+#[test]
+fn what_a_source_needs_to_be_built_is_named() {
+    let house = House::new();
+    let index = "archive/dists/test/main/binary-amd64/Packages";
+    let mut packages = fs::read_to_string(house.path(index)).unwrap();
+    packages += "\nPackage: python3-known\nVersion: 0.1-1\nArchitecture: amd64\n\
+                 Depends: libc6 (>= 2), libwidget2 (>= 2.1), python3\n\n\
+                 Package: libwidget2\nVersion: 2.1-1\nArchitecture: amd64\nSource: widget\n\n\
+                 Package: libwidget-dev\nVersion: 2.1-1\nArchitecture: amd64\nSource: widget\n";
+    house.publish("main/binary-amd64/Packages", &packages);
+    for (name, header, hint) in [
+        ("known", "widget/all.h", "apt-get install libwidget-dev"),
+        ("unknown", "widget/all.h", "has 'widget/all.h': apt-file search /widget/all.h"),
+    ] {
+        let folder = house.path(&format!("{name}-1.0"));
+        fs::create_dir(&folder).unwrap();
+        let write = |file: &str, text: &str| fs::write(folder.join(file), text).unwrap();
+        write(
+            "pyproject.toml",
+            "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+        );
+        write("PKG-INFO", &format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"));
+        write("x.c", &format!("#include <{header}>\n"));
+        write(
+            "backend.py",
+            "import subprocess
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    subprocess.run(['gcc', '-c', 'x.c'], check=True)
+",
+        );
+        let archive = house.path(&format!("wheels/{name}-1.0.tar.gz"));
+        let (from, to) = (house.dir.path().to_str().unwrap(), archive.to_str().unwrap());
+        output("tar", &["-C", from, "-czf", to, &format!("{name}-1.0")]);
+        let said = house.fails(&[name, "--all"], 1);
+        assert!(said.contains("fatal error: ") && said.contains(hint), "{name}: {said}");
+        assert!(!said.contains("libc6-dev"), "{name}: {said}");
+    }
+}
