@@ -11,6 +11,7 @@ mod lintian;
 mod numpy;
 mod plan;
 pub mod script;
+mod utf8;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,6 +27,7 @@ use self::layout::{Role, SITE};
 use self::libraries::Needs;
 use self::lintian::Overrides;
 use self::plan::{Item, Plan, Source};
+use self::utf8::Utf8;
 use crate::debian::compression::Compression;
 use crate::debian::deb::{Builder, Control};
 use crate::debian::version::Version;
@@ -440,9 +442,16 @@ impl<'a> Conversion<'a> {
             self.warnings.push(format!("the command '{name}' does not say what runs it"));
         }
         let verified = !changed && content.has_sha256();
-        let mut reader =
-            Hashed { inner: head.chain(content.by_ref()), sha256: (!verified).then(Sha256::new) };
+        let text = path.starts_with(SITE) && utf8::is_text(&head);
+        let mut reader = Hashed {
+            inner: head.chain(content.by_ref()),
+            sha256: (!verified).then(Sha256::new),
+            utf8: text.then(Utf8::default),
+        };
         builder.file(path, mode, new_size, &mut reader)?;
+        if reader.utf8.is_some_and(|utf8| !utf8.is_valid()) {
+            self.overrides.encoding(path);
+        }
         let computed = reader.sha256.map(|hash| hash.finalize().to_vec());
         let known = content.finish()?;
         self.list(path, &computed.or(known).unwrap_or_default(), new_size);
@@ -525,16 +534,18 @@ fn write_elf(
     let edit = edit.unwrap_or_else(|| Edit::none(held));
     let known = known.filter(|_| edit.is_none());
     let sha256 = known.is_none().then(Sha256::new);
-    let mut reader = Hashed { inner: edit.reader(held), sha256 };
+    let mut reader = Hashed { inner: edit.reader(held), sha256, utf8: None };
     builder.file(path, mode, edit.size, &mut reader)?;
     let computed = reader.sha256.map(|hash| hash.finalize().to_vec());
     Ok((computed.or(known).unwrap_or_default(), edit.size))
 }
 
-/// A reader that computes a hash on the way, if it is not known already.
+/// A reader that computes a hash on the way, if it is not known already, and looks whether text is
+/// UTF-8.
 struct Hashed<R> {
     inner: R,
     sha256: Option<Sha256>,
+    utf8: Option<Utf8>,
 }
 
 impl<R: Read> Read for Hashed<R> {
@@ -542,6 +553,9 @@ impl<R: Read> Read for Hashed<R> {
         let n = self.inner.read(buffer)?;
         if let Some(hash) = &mut self.sha256 {
             hash.update(&buffer[..n]);
+        }
+        if let Some(utf8) = &mut self.utf8 {
+            utf8.update(&buffer[..n]);
         }
         Ok(n)
     }

@@ -331,6 +331,11 @@ fn lintian_warns_of_nothing_that_a_distribution_is_right_to_have() {
             .file("a/fonts/DejaVuSans.ttf", "not really one")
             .file("a/webfonts/its-own.ttf", "not really one")
             .file("a/static/jquery-3.6.0.min.js", "/* not really it */\n")
+            .file("a/data/hyph_de.dic", b"ISO8859-1\n.\xe4b1c\n.ab1s\n")
+            .file(
+                "a/theme/layout.html",
+                "{% if id %}<script>'https://google-analytics.com/ga.js'</script>{% endif %}\n",
+            )
             .file("a/data/pickle.gz", rest)
             .write(dir.path());
         let options = Options { compression: Compression::Gzip(6), ..Options::default() };

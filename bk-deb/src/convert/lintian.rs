@@ -136,15 +136,27 @@ impl Overrides {
         if !has(content, "{%") && !has(content, "{{") {
             return;
         }
-        let lower = content.to_ascii_lowercase();
-        let tracks = ["google-analytics.com/ga.js", "google-analytics.com/analytics.js"];
-        let reason = "It is a template: what pages made with it load is for their author to say.";
-        if tracks.iter().any(|word| has(&lower, word)) {
-            self.add(reason, format!("privacy-breach-google-adsense * [{path}]"));
+        let lower = String::from_utf8_lossy(content).to_ascii_lowercase();
+        if asks_before_it_tracks(&lower) {
+            self.add(
+                "It is a template that names a tracker only where its user asks for it.",
+                format!("privacy-breach-google-adsense * [{path}]"),
+            );
         }
-        if loads_from_elsewhere(&String::from_utf8_lossy(&lower)) {
-            self.add(reason, format!("privacy-breach-generic * [{path}]"));
+        if loads_from_elsewhere(&lower) {
+            self.add(
+                "It is a template: what pages made with it load is for their author to say.",
+                format!("privacy-breach-generic * [{path}]"),
+            );
         }
+    }
+
+    /// A file of text that is not UTF-8.
+    pub fn encoding(&mut self, path: &str) {
+        self.add(
+            "The distribution has this file in the encoding that it reads it in.",
+            format!("national-encoding [{path}]"),
+        );
     }
 
     /// The file.
@@ -158,6 +170,28 @@ impl Overrides {
         }
         text
     }
+}
+
+/// Whether a template in lower case names a tracker, and each time inside of a condition.
+fn asks_before_it_tracks(page: &str) -> bool {
+    let word = |statement: &str| {
+        let words = statement.trim_start_matches(['-', '+', ' ', '\n', '\t']);
+        words.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_owned()
+    };
+    let (mut depth, mut tracks, mut asks) = (0_u32, false, true);
+    for part in page.split("{%") {
+        match word(part).as_str() {
+            "if" => depth = depth.saturating_add(1),
+            "endif" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let names = ["google-analytics.com/ga.js", "google-analytics.com/analytics.js"];
+        if names.iter().any(|name| part.contains(name)) {
+            tracks = true;
+            asks &= depth > 0;
+        }
+    }
+    tracks && asks
 }
 
 /// Whether a page in lower case has a tag that makes a browser fetch something by itself, as lintian
@@ -227,6 +261,23 @@ mod tests {
             let mut overrides = Overrides::new("python3-x");
             overrides.template("usr/x.html", page.as_bytes());
             assert_eq!(overrides.text().contains("privacy-breach-generic"), loads, "{page}");
+        }
+    }
+
+    #[test]
+    fn a_tracker_that_nobody_asks_for_is_told() {
+        let tracker = "'.google-analytics.com/ga.js'";
+        for (page, asks) in [
+            (format!("{{%- if id %}}{{% if x %}}{{% endif %}}{tracker}{{%- endif %}}"), true),
+            (format!("{{% if id %}}{{% else %}}{tracker}{{% endif %}}"), true),
+            (format!("{{% if id %}}{{% endif %}}{tracker}"), false),
+            (format!("{{% if id %}}{tracker}{{% endif %}}{tracker}"), false),
+            (format!("{{{{ id }}}}{tracker}"), false),
+            ("{% if id %}{% endif %}".to_owned(), false),
+        ] {
+            let mut overrides = Overrides::new("python3-x");
+            overrides.template("usr/x.html", page.as_bytes());
+            assert_eq!(overrides.text().contains("google-adsense"), asks, "{page}");
         }
     }
 
