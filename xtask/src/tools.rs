@@ -8,6 +8,7 @@ pub fn commands() -> Vec<Command> {
         bk_aptcache::cli::Cli::command(),
         bk_deb::cli::Cli::command(),
         bk_repo::cli::Cli::command(),
+        bk_template::cli::Cli::command(),
         bk_vm::cli::Cli::command(),
     ];
     for command in &mut commands {
