@@ -74,38 +74,40 @@ impl Check {
             let causes: Vec<&str> = error.causes().iter().map(String::as_str).collect();
             [&[error.message()], &causes[..]].concat().join(": ")
         };
-        match template.asked_for(&engine) {
-            Err(error) => wrong.push(said(error)),
-            Ok(asked_for) => {
-                let known = |name: &str| match &template.style {
-                    Style::Cookiecutter(_) => name == "cookiecutter",
-                    Style::Copier(_) => {
-                        name.starts_with("_copier_")
-                            || template.questions.iter().any(|q| q.name == name)
-                    }
-                };
-                for (name, path) in asked_for.iter().filter(|(name, _)| !known(name)) {
-                    wrong.push(format!(
-                        "'{}' asks for '{name}', which is no question",
-                        display(path)
-                    ));
-                }
-            }
-        }
         match template.answer(&engine, &self.define, &data, None) {
             Err(error) => wrong.push(said(error)),
-            Ok(answers) => match template.make(&engine, &answers) {
-                Err(error) => wrong.push(said(error)),
-                Ok(made) => {
-                    if let Some(dir) = &self.example {
-                        let example = example::read(dir, &self.exclude, false)
-                            .context(|| "cannot compare".into())?;
-                        if let Some((path, how)) = tree::difference(&example, &made) {
-                            wrong.push(format!("'{}' {how}", display(path)));
+            Ok(answers) => {
+                match template.asked_for(&engine, &answers) {
+                    Err(error) => wrong.push(said(error)),
+                    Ok(asked_for) => {
+                        let known = |name: &str| match &template.style {
+                            Style::Cookiecutter(_) => name == "cookiecutter",
+                            Style::Copier(_) => {
+                                name.starts_with("_copier_")
+                                    || template.questions.iter().any(|q| q.name == name)
+                            }
+                        };
+                        for (name, path) in asked_for.iter().filter(|(name, _)| !known(name)) {
+                            wrong.push(format!(
+                                "'{}' asks for '{name}', which is no question",
+                                display(path)
+                            ));
                         }
                     }
                 }
-            },
+                match template.make(&engine, &answers) {
+                    Err(error) => wrong.push(said(error)),
+                    Ok(made) => {
+                        if let Some(dir) = &self.example {
+                            let example = example::read(dir, &self.exclude, false)
+                                .context(|| "cannot compare".into())?;
+                            if let Some((path, how)) = tree::difference(&example, &made) {
+                                wrong.push(format!("'{}' {how}", display(path)));
+                            }
+                        }
+                    }
+                }
+            }
         }
         for text in &wrong {
             session.out.record(&Finding { text: text.clone() })?;

@@ -10,7 +10,7 @@ use minijinja::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
 use crate::engine::{Engine, Syntax, value};
-use crate::example::SUFFIX;
+use crate::example::{SUFFIX, escaped};
 use crate::question::{Answer, Choice, Kind, Question, check_name};
 use crate::tree::{self, Node, Tree};
 
@@ -28,8 +28,8 @@ const DEPTH: usize = 1024;
 pub struct Template {
     /// Where it is.
     pub root: PathBuf,
-    /// The folder with its tree.
-    tree: PathBuf,
+    /// The folder with its tree: what its path is filled in of, or nothing for the template's own.
+    folder: String,
     /// What it asks, in its order.
     pub questions: Vec<Question>,
     /// Whose it is.
@@ -100,7 +100,7 @@ impl Template {
         };
         let mut template = Template {
             root: root.to_owned(),
-            tree: root.to_owned(),
+            folder: String::new(),
             questions: Vec::new(),
             style: Style::Copier(SUFFIX.to_owned()),
             syntax: Syntax::default(),
@@ -123,14 +123,8 @@ impl Template {
                 "subdirectory" => {
                     let text =
                         about.as_str().ok_or_else(|| Error::new("not text").context(context()))?;
-                    if text.contains("{{") || text.contains("{%") {
-                        return Err(Error::new(
-                            "a folder that depends on answers cannot be used yet",
-                        )
-                        .context(context()));
-                    }
                     if !matches!(text, "" | ".") {
-                        template.tree = root.join(tree::check_path(text.trim_end_matches('/'))?);
+                        template.folder = text.trim_end_matches('/').to_owned();
                         if !all.contains_key("_exclude") {
                             template.exclude.clear();
                         }
@@ -175,7 +169,7 @@ impl Template {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.contains("{{") && name.contains("cookiecutter") && entry.path().is_dir() {
-                folders.push(entry.path());
+                folders.push(name);
             }
         }
         let [tree] = folders.as_slice() else {
@@ -219,7 +213,7 @@ impl Template {
         };
         Ok(Template {
             root: root.to_owned(),
-            tree: tree.clone(),
+            folder: escaped(tree),
             questions,
             style: Style::Cookiecutter(raw),
             syntax: Syntax::default(),
@@ -228,6 +222,16 @@ impl Template {
             keep_links: true,
             commands: hooks.into_iter().filter(hook).map(|hook| format!("hooks/{hook}")).collect(),
         })
+    }
+
+    /// The folder with its tree.
+    fn tree(&self, engine: &Engine, answers: &Answers) -> Result<PathBuf> {
+        if self.folder.is_empty() {
+            return Ok(self.root.clone());
+        }
+        let folder = engine.render("_subdirectory", &self.folder, &answers.values);
+        let folder = folder.and_then(|folder| tree::check_path(&folder));
+        Ok(self.root.join(folder.context(|| "cannot find the folder of the tree".into())?))
     }
 
     /// What fills it in.
@@ -351,6 +355,7 @@ impl Template {
         let mut made = Tree::new();
         let maker = Maker {
             template: self,
+            root: self.tree(engine, answers)?,
             engine,
             values: &answers.values,
             exclude: globs(&self.exclude, engine, &answers.values)?,
@@ -366,20 +371,25 @@ impl Template {
     }
 
     /// The variables that the files and names of its tree ask for, each with a file that does.
-    pub fn asked_for(&self, engine: &Engine) -> Result<BTreeMap<String, PathBuf>> {
+    pub fn asked_for(
+        &self,
+        engine: &Engine,
+        answers: &Answers,
+    ) -> Result<BTreeMap<String, PathBuf>> {
         let mut all = BTreeMap::new();
-        self.look(engine, Path::new(""), DEPTH, &mut all)?;
+        let root = self.tree(engine, answers)?;
+        self.look(engine, (&root, Path::new("")), DEPTH, &mut all)?;
         Ok(all)
     }
 
     fn look(
         &self,
         engine: &Engine,
-        below: &Path,
+        (root, below): (&Path, &Path),
         depth: usize,
         all: &mut BTreeMap<String, PathBuf>,
     ) -> Result<()> {
-        for name in names(&self.tree.join(below))? {
+        for name in names(&root.join(below))? {
             let path = below.join(&name);
             let mut note = |text: &str| -> Result<()> {
                 for variable in engine.variables(&display(&path), text)? {
@@ -388,8 +398,8 @@ impl Template {
                 Ok(())
             };
             note(&name)?;
-            match tree::read(&self.tree.join(&path))? {
-                Node::Folder if depth > 0 => self.look(engine, &path, depth - 1, all)?,
+            match tree::read(&root.join(&path))? {
+                Node::Folder if depth > 0 => self.look(engine, (root, &path), depth - 1, all)?,
                 Node::File { bytes, .. }
                     if self.is_filled_in(&name, &path, &Gitignore::empty()) =>
                 {
@@ -424,6 +434,8 @@ const KNOWN_EXTENSIONS: [&str; 6] = [
 /// Makes the tree of a template.
 struct Maker<'a> {
     template: &'a Template,
+    /// The folder with the tree.
+    root: PathBuf,
     engine: &'a Engine,
     values: &'a Value,
     exclude: Gitignore,
@@ -436,7 +448,7 @@ impl Maker<'_> {
         if depth == 0 {
             return Err(Error::new(format!("'{}' is too deep", display(below))));
         }
-        let all = names(&self.template.tree.join(below))?;
+        let all = names(&self.root.join(below))?;
         if all.is_empty() && !to.as_os_str().is_empty() {
             made.insert(to.to_owned(), Node::Folder);
         }
@@ -481,7 +493,7 @@ impl Maker<'_> {
 
     /// Reads what is at a path of the template; what a link leads to in its place, if links do not stay.
     fn read(&self, path: &Path) -> Result<Node> {
-        let at = self.template.tree.join(path);
+        let at = self.root.join(path);
         let node = tree::read(&at)?;
         let Node::Link(to) = &node else { return Ok(node) };
         if !tree::stays(path, to) {
@@ -495,7 +507,7 @@ impl Maker<'_> {
             return Ok(node);
         }
         let real = at.canonicalize().context(|| format!("cannot follow '{}'", display(path)))?;
-        if !real.starts_with(self.template.tree.canonicalize()?) {
+        if !real.starts_with(self.root.canonicalize()?) {
             return Err(Error::new(format!("the link '{}' leads out of it", display(path))));
         }
         tree::read(&real)
@@ -595,7 +607,7 @@ fn cookiecutters(name: &str, value: &Yaml) -> Result<Question> {
         if !name.starts_with("__")
             && let Some(Yaml::String(text)) = &question.default
         {
-            question.default = Some(Yaml::String(crate::example::escaped(text)));
+            question.default = Some(Yaml::String(escaped(text)));
         }
     }
     Ok(question)

@@ -73,7 +73,7 @@ fn copier(world: &World) {
          upper: {type: str, default: \"{{ name|upper }}\", when: false}\n\
          code: {type: str, default: ab, validator: \"{% if code|length > 3 %}too long{% endif %}\"}\n\
          list: {type: yaml, default: [a, b]}\n\
-         _exclude: [copier.yml, '*.skip', '/only-{{ kind }}']\n_skip_if_exists: [config]\n",
+         _subdirectory: \"{{ kind }}\"\n_exclude: [copier.yml, '*.skip', '/only-{{ kind }}']\n_skip_if_exists: [config]\n",
     );
     let files = [
         (
@@ -90,7 +90,9 @@ fn copier(world: &World) {
         ("config.jinja", "code = {{ code }}\n"),
     ];
     for (name, text) in files {
-        world.write(&format!("cp/{name}"), text);
+        for kind in ["lib", "app"] {
+            world.write(&format!("cp/{kind}/{name}"), text);
+        }
     }
 }
 
@@ -144,7 +146,7 @@ fn wrong_answers_and_files_that_are_there_write_nothing() {
     // Nothing is written by way of a link.
     std::fs::create_dir(world.path("elsewhere")).unwrap();
     world.bk(&["new", "cp", "linked"]).ok();
-    world.write("cp/sub/file", "x\n");
+    world.write("cp/lib/sub/file", "x\n");
     world.link("linked/sub", "../elsewhere");
     world.bk(&["new", "cp", "linked"]).code(1).says("is no folder");
     assert!(world.tree("elsewhere").is_empty());
@@ -158,6 +160,7 @@ fn templates_that_are_none_are_told_why() {
         ("copier.yml", "a: {type: other}\n", "'other' is no type"),
         ("copier.yml", "1a: x\n", "no name for a variable"),
         ("copier.yml", "_subdirectory: ../..\n", "no path below"),
+        ("copier.yml", "a: x\n_subdirectory: \"../{{ a }}\"\n", "no path below"),
         ("copier.yml", "a: \"{{ b }}\"\n", "cannot answer 'a'"),
         ("copier.yml", "a: {type: str}\n", "-D a=VALUE"),
         ("copier.yml", "_jinja_extensions: [x.y.Z]\n", "is Python, which is not run"),
