@@ -13,4 +13,5 @@ pub mod question;
 pub mod spelling;
 pub mod template;
 pub mod tree;
+mod update;
 mod vars;

@@ -149,7 +149,7 @@ pub fn write(
 }
 
 /// Checks that no folder on the way to a path is a link, or a file.
-fn through_folders(to: &Path, path: &Path) -> Result<()> {
+pub fn through_folders(to: &Path, path: &Path) -> Result<()> {
     let parents = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
     for parent in parents {
         match to.join(parent).symlink_metadata() {
@@ -163,7 +163,8 @@ fn through_folders(to: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn put(at: &Path, node: &Node) -> Result<()> {
+/// Writes a file, folder or link, at once.
+pub fn put(at: &Path, node: &Node) -> Result<()> {
     let failed = || format!("cannot write '{}'", display(at));
     if let Some(parent) = at.parent() {
         bk::file::create_dir(parent)?;
