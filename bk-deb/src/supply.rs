@@ -261,7 +261,8 @@ impl Supply<'_> {
     /// Builds a wheel of a source. That of an archive is built once; a folder's may have changed.
     fn built(&self, source: &Path, key: &str) -> Result<PathBuf> {
         let version = self.target.python_version();
-        let out = self.folder.join("built").join(hex(&format!("{key} {version}")));
+        // Another word for another way of building.
+        let out = self.folder.join("built").join(hex(&format!("{key} {version} buildflags")));
         if source.is_file() {
             let there = std::fs::read_dir(&out).into_iter().flatten().filter_map(Result::ok);
             let mut wheels =

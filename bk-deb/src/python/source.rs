@@ -17,16 +17,38 @@ pub(super) fn python(version: &str) -> Result<PathBuf> {
     })
 }
 
+/// What Debian compiles with, as dpkg-buildflags(1) says: variables and values; none where dpkg-dev is not
+/// installed.
+fn flags(console: &Console) -> Result<Option<Vec<(String, String)>>> {
+    if which::which("dpkg-buildflags").is_err() {
+        return Ok(None);
+    }
+    // The folder it is called in is not the one that is built in.
+    let place = "reproducible=-fixfilepath,-fixdebugpath";
+    let said =
+        Cmd::new("dpkg-buildflags", console).env("DEB_BUILD_MAINT_OPTIONS", place).output()?;
+    let said = String::from_utf8_lossy(&said);
+    let all = said.lines().filter_map(|line| line.split_once('='));
+    let preprocessor = all.clone().find(|(name, _)| *name == "CPPFLAGS").map_or("", |(_, v)| v);
+    let of = |(name, value): (&str, &str)| match name {
+        // Not all build systems know of CPPFLAGS; debhelper gives them to cmake in this way.
+        "CFLAGS" | "CXXFLAGS" => (name.to_owned(), format!("{value} {preprocessor}")),
+        _ => (name.to_owned(), value.to_owned()),
+    };
+    Ok(Some(all.map(of).collect()))
+}
+
 /// Builds the wheel of `source`, an sdist or a folder, for Python `version`, into the folder `out`.
 ///
 /// With uv if there is one, else with pip; both in an environment of its own, with what the project
-/// says it needs to be built.
+/// says it needs to be built. Code for a machine is compiled with Debian's flags (its hardening), or not at
+/// all: whether dpkg-dev is installed is not to be seen in the result.
 pub fn build(source: &Path, version: &str, out: &Path, console: &Console) -> Result<PathBuf> {
     let failed = || format!("cannot build a wheel of '{}'", display(source));
     let python = python(version).context(failed)?;
     file::create_dir(out)?;
     let dir = file::TempDir::new_in(out)?;
-    let cmd = if which::which("uv").is_ok() {
+    let mut cmd = if which::which("uv").is_ok() {
         Cmd::new("uv", console)
             .args(["build", "--wheel", "--no-python-downloads", "--out-dir"])
             .arg(dir.path())
@@ -39,6 +61,10 @@ pub fn build(source: &Path, version: &str, out: &Path, console: &Console) -> Res
             .arg(dir.path())
             .arg(source)
     };
+    let flags = flags(console).context(failed)?;
+    for (name, value) in flags.iter().flatten() {
+        cmd = cmd.env(name, value);
+    }
     // zip knows no time before 1980; the time zone and the umask are not to be seen in the result.
     cmd.env("SOURCE_DATE_EPOCH", "315532800")
         .env("TZ", "UTC")
@@ -60,6 +86,15 @@ pub fn build(source: &Path, version: &str, out: &Path, console: &Console) -> Res
     let [wheel] = wheels.as_slice() else {
         return Err(Error::new(format!("it made {} wheels", wheels.len())).context(failed()));
     };
+    // PEP 427: what is for any machine has nothing compiled in it.
+    let for_any = wheel.to_string_lossy().ends_with("-any.whl");
+    if flags.is_none() && !for_any {
+        return Err(Error::new(
+            "what it compiles needs Debian's flags, as dpkg-buildflags says them",
+        )
+        .context(failed())
+        .hint("install dpkg-dev (apt-get install dpkg-dev)"));
+    }
     let path = out.join(wheel.file_name().unwrap_or_default());
     std::fs::rename(wheel, &path).context(failed)?;
     Ok(path)
