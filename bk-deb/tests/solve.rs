@@ -273,6 +273,32 @@ fn a_wheelhouse_needs_no_network() {
     assert!(missing.contains("no index and no folder has 'nosuchthing'"), "{missing}");
 }
 
+/// What requires a pre-release is not given up for an older version of itself, since others of the tree
+/// could not take it.
+#[test]
+fn a_pre_release_that_is_required_is_taken_by_all() {
+    let dir = tempfile::tempdir().unwrap();
+    wheelhouse(
+        dir.path(),
+        &[
+            ("app", "2.0", &["lib", "part==1.0b1"]),
+            ("app", "1.0", &["lib", "part"]),
+            ("lib", "1.0", &["part>=0.5"]),
+            ("part", "0.9", &[]),
+            ("part", "1.0b1", &[]),
+        ],
+    );
+    let links = dir.path().display().to_string();
+    let indexes = Indexes { find_links: vec![links.clone()], no_index: true, ..Indexes::default() };
+    let ours = Ask { wanted: &["app"], indexes, ..Ask::default() };
+    let ours = ours.choose(&dir.path().join("cache")).unwrap().pins;
+    assert_eq!(
+        ours,
+        uv(&["app"], "http://127.0.0.1:1", &["--no-index", "--find-links", &links]).unwrap()
+    );
+    assert_eq!(ours, pins(&[("app", "2.0"), ("lib", "1.0"), ("part", "1.0b1")]));
+}
+
 #[test]
 fn who_requires_what_nobody_has_is_told() {
     let dir = tempfile::tempdir().unwrap();

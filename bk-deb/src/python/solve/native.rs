@@ -262,7 +262,6 @@ impl Provider<'_> {
         problem = problem
             .requirements(requirements.into_iter().map(Into::into).collect())
             .constraints(limits);
-        let known = self.learnt.borrow().pre.len();
         let mut solver = Solver::new(self);
         let solved = solver.solve(problem);
         let halt = solver.provider().halt.borrow_mut().take();
@@ -278,7 +277,7 @@ impl Provider<'_> {
                 if provider.problem.reuse != Reuse::Require {
                     learnt.open.extend(provider.closed.borrow().iter().cloned());
                 }
-                if learnt.open.len() > before || learnt.pre.len() > known {
+                if learnt.open.len() > before {
                     return Ok(None);
                 }
                 drop(learnt);
@@ -316,8 +315,9 @@ impl Provider<'_> {
             }
             None => VersionSpecifiers::empty(),
         };
-        if names_pre_release(&specifiers) {
-            self.learnt.borrow_mut().pre.insert(package.clone());
+        // Others of this run may have refused it: they would choose an older version of who asks for it.
+        if names_pre_release(&specifiers) && self.learnt.borrow_mut().pre.insert(package.clone()) {
+            return Ok(false);
         }
         let open = !fits(self.problem, requirement)
             || !requirement.extras.is_empty() && !self.has_distros_version(package)?;
