@@ -158,25 +158,24 @@ pub fn publish(
     signers: Sign<'_>,
     console: &Console,
 ) -> Result<(Vec<record::Package>, Vec<Error>)> {
-    let scratch = match job.dry_run {
-        true => None,
-        false => {
-            if let Some(dir) = repository.store().local("") {
-                bk::file::create_dir(&dir)?;
-            }
-            Some(repository.store().scratch()?)
-        }
-    };
     let store = repository.store();
+    let scratch = match store.local("").filter(|_| !job.dry_run) {
+        Some(dir) => {
+            bk::file::create_dir(&dir)?;
+            Some(store.scratch()?)
+        }
+        // A bucket takes the files themselves.
+        None => None,
+    };
     let progress = console.progress("reading", inputs.len() as u64);
     let read = |(number, input): (usize, Input)| -> Result<Candidate> {
         let settings = suites.get(&input.suite).ok_or_else(|| no_suite(&input.suite, suites))?;
         let scratch = scratch.as_ref().map(|dir| dir.path());
         let reader = Reader { settings, component: job.component, scratch };
         let package = reader.read(&input.path, number)?;
-        if !job.together {
+        if !job.together && !job.dry_run {
             // Alone it would be published whatever becomes of the others.
-            package.files.iter().filter_map(PoolFile::to_place).for_each(|file| store.begin(file));
+            package.files.iter().map(PoolFile::to_place).for_each(|file| store.begin(file));
         }
         progress.step(&display(&input.path));
         Ok(Candidate { package, input })
@@ -383,10 +382,10 @@ fn choose(
         }
         if package.indexes.is_empty() {
             // Notes on a build go with the packages of the same change.
-            change.pool.extend(package.files.iter().filter_map(PoolFile::to_place));
+            change.pool.extend(package.files.iter().map(PoolFile::to_place));
         }
         if !indexes.is_empty() {
-            change.pool.extend(package.files.iter().filter_map(PoolFile::to_place));
+            change.pool.extend(package.files.iter().map(PoolFile::to_place));
             let (suite, package) = (input.suite.clone(), package.key.clone());
             change.intents.push(Intent::Add { suite, indexes, package });
         }

@@ -96,7 +96,7 @@ fn copy_file(from: &dyn Store, to: &dyn Store, key: &str) -> Result<()> {
             let path = scratch.path().join("file");
             let mut copy = std::fs::File::create(&path)?;
             std::io::copy(&mut file, &mut copy).context(|| format!("cannot copy '{key}'"))?;
-            to.place(vec![crate::store::Staged { key: key.to_owned(), path }])
+            to.place(vec![crate::store::Staged::new(key.to_owned(), path)])
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What is to be published: packages read from files, checked, hashed and copied beside the pool.
+//! What is to be published: packages read from files, checked, hashed and, for a folder, copied beside the
+//! pool.
 
 pub mod binary;
 pub mod changes;
@@ -49,15 +50,15 @@ pub struct PoolFile {
     pub sha256: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Where a copy waits for its place; none in a dry run.
-    pub staged: Option<PathBuf>,
+    /// Where a copy waits for its place, or the file itself where none is made.
+    pub path: PathBuf,
 }
 
 impl PoolFile {
-    /// The copy, to be placed.
-    pub fn to_place(&self) -> Option<Staged> {
-        let path = self.staged.clone()?;
-        Some(Staged { key: self.key.clone(), path })
+    /// The file, to be placed.
+    pub fn to_place(&self) -> Staged {
+        let PoolFile { key, path, sha256, .. } = self.clone();
+        Staged { key, path, sha256: Some(sha256) }
     }
 }
 
@@ -67,7 +68,7 @@ pub struct Reader<'a> {
     pub settings: &'a Settings,
     /// The component to use, where it was said.
     pub component: Option<&'a str>,
-    /// The folder for copies; none in a dry run.
+    /// The folder for copies; none where there shall be none.
     pub scratch: Option<&'a Path>,
 }
 
@@ -134,7 +135,8 @@ impl Reader<'_> {
         found.or(known.first()).cloned().ok_or_else(|| Error::new("the suite has no components"))
     }
 
-    /// Copies a file while hashing it, so that what is published is what was hashed.
+    /// Hashes a file, and copies it meanwhile, so that what is published is what was hashed. A store that
+    /// takes the file itself compares.
     fn copy(&self, from: &Path, name: &str, number: usize) -> Result<(PoolFile, [u8; 16])> {
         self.copy_opened(Opened::new(from)?, name, number)
     }
@@ -184,7 +186,8 @@ impl Reader<'_> {
             };
         }
         let sha256 = format!("{:x}", sha256.finalize());
-        Ok((PoolFile { key: String::new(), sha256, size, staged }, md5.finalize().into()))
+        let path = staged.unwrap_or_else(|| path.to_owned());
+        Ok((PoolFile { key: String::new(), sha256, size, path }, md5.finalize().into()))
     }
 }
 

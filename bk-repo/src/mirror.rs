@@ -200,7 +200,7 @@ fn fetch(
         let done = download(origin, &file, size, &sha256, &path);
         done.context(|| format!("cannot fetch '{file}'"))?;
         progress.step(&file);
-        Ok(Staged { key: file, path })
+        Ok(Staged::new(file, path))
     };
     pool.install(|| missing.into_par_iter().map(one).collect())
 }

@@ -223,7 +223,7 @@ fn sizes(store: &dyn Store) -> Result<BTreeMap<String, u64>> {
 /// Uploads files of one store to another.
 fn upload(from: &dyn Store, to: &dyn Store, keys: Vec<String>) -> Result<()> {
     if from.local("").is_some() {
-        let local = |key: String| Some(Staged { path: from.local(&key)?, key });
+        let local = |key: String| from.local(&key).map(|path| Staged::new(key, path));
         return to.place(keys.into_iter().filter_map(local).collect());
     }
     for some in keys.chunks(AT_ONCE) {
@@ -235,7 +235,7 @@ fn upload(from: &dyn Store, to: &dyn Store, keys: Vec<String>) -> Result<()> {
             let mut file = from.open(key)?.ok_or_else(missing)?;
             let mut copy = std::fs::File::create(&path)?;
             io::copy(&mut file, &mut copy).context(|| format!("cannot copy '{key}'"))?;
-            staged.push(Staged { key: key.clone(), path });
+            staged.push(Staged::new(key.clone(), path));
         }
         to.place(staged)?;
     }

@@ -42,13 +42,22 @@ pub const RACES: usize = 24;
 /// What no commit names may be a writer's who has yet to commit, and stays for this long.
 pub const GRACE: Duration = Duration::from_secs(24 * 3600);
 
-/// A file waiting in a scratch folder for its name.
+/// A file waiting for its name: in a scratch folder, or, for a bucket, where it was found.
 #[derive(Debug)]
 pub struct Staged {
     /// The name it shall have.
     pub key: String,
     /// Where it waits.
     pub path: PathBuf,
+    /// Its hash, in hex, where others may change it before it is placed: then it is not.
+    pub sha256: Option<String>,
+}
+
+impl Staged {
+    /// One that is nobody else's.
+    pub fn new(key: String, path: PathBuf) -> Self {
+        Staged { key, path, sha256: None }
+    }
 }
 
 /// A file of a listing.
@@ -497,7 +506,7 @@ mod tests {
     fn staged(dir: &Scratch, name: &str, bytes: &[u8]) -> Staged {
         let path = dir.path().join(name.replace('/', "_"));
         bk::file::write(&path, bytes).unwrap();
-        Staged { key: name.into(), path }
+        Staged::new(name.into(), path)
     }
 
     #[test]

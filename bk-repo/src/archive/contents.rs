@@ -81,7 +81,7 @@ fn names(
     std::io::Write::write_all(&mut staged, &pack(&names)?)?;
     let (_, path) = staged.keep()?;
     names.shrink_to_fit();
-    Ok((names, Some(Staged { key, path })))
+    Ok((names, Some(Staged::new(key, path))))
 }
 
 fn pack(names: &[u8]) -> Result<Vec<u8>> {

@@ -180,7 +180,7 @@ fn put_together(
         }
         let sha256 = layout::hex(&form.hash.finalize());
         stamps.push((sha256.clone(), layout::stamp(&form.file).context(failed)?));
-        staged.push(Staged { key: by_hash(dir, &sha256), path: form.path });
+        staged.push(Staged::new(by_hash(dir, &sha256), form.path));
         files.push(IndexFile { suffix: form.suffix.into(), sha256, size: form.size });
     }
     let layout = Layout::new(stamps, pieces, states);

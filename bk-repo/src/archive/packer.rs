@@ -67,7 +67,7 @@ impl<'a> Packer<'a> {
         let path = self.path(id);
         let write = || File::create(&path)?.write_all(bytes);
         write().context(|| format!("cannot write '{}'", display(&path)))?;
-        Ok(Staged { key: object(id), path })
+        Ok(Staged::new(object(id), path))
     }
 
     /// Writes the manifest and the published files of the index `place`, a folder and a path in its

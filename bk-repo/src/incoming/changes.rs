@@ -60,6 +60,6 @@ fn check(path: &Path, listed: &Listed) -> Result<()> {
     let (size, sha256) = hash()
         .context(|| format!("cannot read '{}', which it lists", display(path)))
         .hint(|| format!("put '{}' beside the .changes file", listed.name))?;
-    let file = super::PoolFile { key: String::new(), sha256, size, staged: None };
+    let file = super::PoolFile { key: String::new(), sha256, size, path: path.to_owned() };
     super::check_listed(&file, listed)
 }

@@ -28,6 +28,8 @@ use object_store::{
     PutPayload,
 };
 
+use sha2::{Digest, Sha256};
+
 use super::engine::Engine;
 use super::{
     Content, Entry, Fetched, GRACE, Head, Published, RACES, READ_LIMIT, Scratch, Staged, Store,
@@ -60,7 +62,7 @@ pub struct Bucket {
     to: Arc<Place>,
     /// Those who upload what was begun with.
     uploads: Mutex<Option<Uploads>>,
-    /// What they created, and of which files.
+    /// What they created.
     begun: Mutex<Begun>,
 }
 
@@ -70,12 +72,12 @@ struct Place {
     room: Room,
 }
 
-/// Names in the bucket, and the files that were uploaded.
-type Begun = HashMap<String, PathBuf>;
+/// Names in the bucket, and the hashes of what was uploaded.
+type Begun = HashMap<String, Option<String>>;
 
 /// Uploads beside other work.
 struct Uploads {
-    queue: mpsc::SyncSender<Staged>,
+    queue: mpsc::Sender<Staged>,
     threads: Vec<JoinHandle<Result<Begun>>>,
 }
 
@@ -93,7 +95,7 @@ fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
 
 /// What an engine answers; what it does not do now it may do later.
 fn ask<T>(future: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-    wait(future)?.map_err(|error| Error::from(error).status(Status::Temporary))
+    wait(future)?.map_err(unanswered)
 }
 
 /// The same of what may not be there.
@@ -159,8 +161,8 @@ impl Room {
 
 impl Uploads {
     fn start(to: &Arc<Place>) -> Self {
-        // A few for each: whoever reads goes on while all are busy, and is held up when they cannot follow.
-        let (queue, files) = mpsc::sync_channel::<Staged>(AT_ONCE * SOME);
+        // However many wait: they are no more than names.
+        let (queue, files) = mpsc::channel::<Staged>();
         let files = Arc::new(Mutex::new(files));
         let work = |to: Arc<Place>, files: Arc<Mutex<mpsc::Receiver<Staged>>>| {
             let mut begun = Begun::new();
@@ -173,7 +175,7 @@ impl Uploads {
                 };
                 for file in mine {
                     if to.begin(&file)? {
-                        begun.insert(file.key, file.path);
+                        begun.insert(file.key, file.sha256);
                     }
                 }
             }
@@ -255,17 +257,17 @@ impl Place {
     fn begin(&self, file: &Staged) -> Result<bool> {
         let failed = || self.failed("write", &file.key);
         let size = file.path.metadata().context(failed)?.len();
-        if size > PART || (size > PROBE && self.head(&file.key)?.is_some()) {
+        if size > PART || file.sha256.is_none() || (size > PROBE && self.head(&file.key)?.is_some())
+        {
             return Ok(false);
         }
-        let read = || std::fs::read(&file.path).context(failed);
-        self.room.with(size, || self.create(&file.key, read()?.into()))
+        self.room.with(size, || self.create(&file.key, read(file).context(failed)?))
     }
 
     /// Gives a file its name, of which `begun` says what was uploaded there. A name that is taken keeps its
     /// object: most say what they hold, but one in the pool may be another's since a moment ago.
-    fn place(&self, file: &Staged, begun: Option<&PathBuf>) -> Result<()> {
-        if begun == Some(&file.path) {
+    fn place(&self, file: &Staged, begun: Option<&Option<String>>) -> Result<()> {
+        if begun == Some(&file.sha256) {
             return Ok(());
         }
         let failed = || self.failed("write", &file.key);
@@ -274,7 +276,7 @@ impl Place {
             return self.room.with(PART, || self.upload(file, size));
         }
         self.room.with(size, || {
-            let bytes = Bytes::from(std::fs::read(&file.path).context(failed)?);
+            let bytes = read(file).context(failed)?;
             if begun.is_some() {
                 // Another file of this command came first, and was not chosen.
                 return self.replace(&file.key, bytes);
@@ -298,18 +300,47 @@ impl Place {
         }
         let mut reader = std::fs::File::open(&file.path).context(failed)?;
         let upload = async {
-            let mut upload = self.client().put_multipart(&self.key(&file.key)).await?;
+            let upload = self.client().put_multipart(&self.key(&file.key)).await;
+            let mut upload = upload.map_err(unanswered)?;
+            let mut known = file.sha256.as_deref().map(|sha256| (sha256, Sha256::new()));
             loop {
                 let mut part = Vec::new();
                 reader.by_ref().take(PART).read_to_end(&mut part)?;
                 if part.is_empty() {
-                    upload.complete().await?;
-                    return Ok::<(), Error>(());
+                    let compared = known.map_or(Ok(()), |(sha256, hash)| compare(sha256, hash));
+                    if compared.is_ok() {
+                        upload.complete().await.map_err(unanswered)?;
+                    } else {
+                        // What is left where that fails is no object: the bucket's own rules remove it.
+                        drop(upload.abort().await);
+                    }
+                    return compared;
                 }
-                upload.put_part(PutPayload::from(part)).await?;
+                if let Some((_, hash)) = &mut known {
+                    hash.update(&part);
+                }
+                upload.put_part(PutPayload::from(part)).await.map_err(unanswered)?;
             }
         };
-        wait(upload)?.map_err(temporary).context(failed)
+        wait(upload)?.context(failed)
+    }
+}
+
+/// The bytes of a file, if they are those it was looked into for.
+fn read(file: &Staged) -> Result<Bytes> {
+    let bytes = std::fs::read(&file.path)?;
+    if let Some(sha256) = &file.sha256 {
+        compare(sha256, Sha256::new_with_prefix(&bytes))?;
+    }
+    Ok(bytes.into())
+}
+
+/// Checks that what is uploaded is what was looked into.
+fn compare(sha256: &str, hash: Sha256) -> Result<()> {
+    match format!("{:x}", hash.finalize()) == sha256 {
+        true => Ok(()),
+        false => Err(Error::new("it has changed since it was looked into")
+            .hint("add it again when nothing writes to it any more")),
     }
 }
 
@@ -391,8 +422,8 @@ fn is_no_bucket(cause: &str) -> bool {
 }
 
 /// What an engine does not do now it may do later.
-fn temporary(error: Error) -> Error {
-    error.status(Status::Temporary)
+fn unanswered(error: object_store::Error) -> Error {
+    Error::from(error).status(Status::Temporary)
 }
 
 impl Store for Bucket {
