@@ -55,3 +55,41 @@ fn only_what_nothing_needs_goes() {
     world.bk(&["add", "repo", &debs[0]]).ok();
     apt.update(&[]);
 }
+
+#[test]
+fn a_slow_writer_keeps_what_it_brought() {
+    let world = World::new();
+    let first = world.deb("a", "1", "all", "");
+    world.bk(&["add", "repo", &first]).ok();
+    let (mut kept_away, mut beside) = (0, 0);
+    let mut versions = Vec::new();
+    // At each call by which it takes a lock or gives a file its name.
+    for when in 1.. {
+        let version = format!("{when}");
+        let deb = world.deb("slow", &version, "all", "");
+        let add = world.command(&["add", "repo", &deb]);
+        let (stopped, ran) = common::stop(&add, "flock,renameat2", when, || {
+            age(&world, 3);
+            let gc = world.bk(&["gc", "repo", "--keep", "1m", "--wait", "0"]);
+            if gc.code == 75 {
+                kept_away += 1;
+                return;
+            }
+            assert!(!gc.ok().contains("slow_"));
+            beside += 1;
+        });
+        ran.ok();
+        versions.insert(0, version);
+        assert_eq!(world.bk(&["check", "repo"]).ok(), "", "stopped at call {when}");
+        if !stopped {
+            break;
+        }
+    }
+    assert!(kept_away > 0 && beside > 0, "{kept_away} {beside}");
+    let apt = world.apt_file();
+    apt.update(&[]);
+    assert_eq!(apt.versions("slow"), versions);
+    for version in &versions {
+        apt.get(&["download", &format!("slow={version}")]).ok();
+    }
+}

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 /// A generator of numbers (xorshift64*): the same ones in each run.
 pub struct Numbers(pub u64);
@@ -139,7 +140,11 @@ impl World {
 
     /// An apt that uses what `bk-repo sources` prints for `uri`, and nothing of this machine.
     pub fn apt(&self, uri: &str) -> Apt {
-        let sources = self.bk(&["sources", "repo", "--uri", uri]).ok();
+        self.apt_with(&self.bk(&["sources", "repo", "--uri", uri]).ok())
+    }
+
+    /// The same with these sources.
+    pub fn apt_with(&self, sources: &str) -> Apt {
         let dir = self.path("apt");
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(dir.join(folder)).unwrap();
@@ -296,4 +301,49 @@ pub fn run(dir: &Path, program: &str, args: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(args).current_dir(dir).env("LC_ALL", "C");
     Ran::new(command.output().unwrap()).ok()
+}
+
+/// Stops a command at the call of the number `when` of some system calls, and lets it go on after `beside`.
+/// Says whether it came so far.
+pub fn stop(command: &Command, calls: &str, when: u32, beside: impl FnOnce()) -> (bool, Ran) {
+    let mut strace = Command::new("strace");
+    let inject = format!("inject={calls}:signal=SIGSTOP:when={when}");
+    strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &inject]);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    strace.current_dir(command.get_current_dir().unwrap());
+    let mut strace = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let writer = stopped(&mut strace);
+    if let Some(writer) = &writer {
+        beside();
+        while strace.try_wait().unwrap().is_none() {
+            let _ = Command::new("kill").args(["-CONT", writer]).stderr(Stdio::null()).status();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    (writer.is_some(), Ran::new(strace.wait_with_output().unwrap()))
+}
+
+/// The process that strace runs, when it stays stopped: between calls it stops for moments. None once it
+/// has ended.
+fn stopped(strace: &mut Child) -> Option<String> {
+    let id = strace.id();
+    let mut seen = 0;
+    loop {
+        if strace.try_wait().unwrap().is_some() {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let Some(child) = children.ok().and_then(|text| Some(text.split(' ').next()?.to_owned()))
+        else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        seen = if state.starts_with(['T', 't']) { seen + 1 } else { 0 };
+        if seen == 20 {
+            return Some(child);
+        }
+    }
 }
