@@ -109,7 +109,7 @@ pub fn repository(_session: &Session, path: &Path) -> Result<Repository> {
         let shown = bucket.shown().to_owned();
         // Its threads wait most of the time.
         bk::memory::share();
-        return Ok(Repository::new(Box::new(bucket), &shown));
+        return Ok(Repository::new(Box::new(bucket), &shown, path));
     }
     Ok(Repository::at(path))
 }

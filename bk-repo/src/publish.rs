@@ -81,7 +81,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     }
     head.suites.retain(|name, _| args.suite.is_empty() || args.suite.contains(name));
     bring(&from, &to, &head, writer.is_none(), session).context(failed)?;
-    session.out.record(&Made::new(to.path(), &head))?;
+    session.out.record(&Made::new(&args.to, &head))?;
     Ok(Status::Done)
 }
 

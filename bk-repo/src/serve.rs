@@ -235,7 +235,7 @@ async fn answer(server: Arc<Server>, request: Request) -> Response {
     let store = site.repository().store();
     let is_folder = match store.local(&key) {
         Some(file) => names.is_empty() || file.is_dir(),
-        // Whether there is one would have to be asked: links on pages have the slash.
+        // Whether there is one has to be asked, and is where there is no file.
         None => names.is_empty() || path.ends_with('/'),
     };
     if !is_folder {
@@ -245,16 +245,17 @@ async fn answer(server: Arc<Server>, request: Request) -> Response {
             Some(file) => {
                 http::file(request.method(), request.headers(), file, kind, caching).await
             }
-            None => object(site, key, &request, kind, caching).await,
+            None => {
+                let response = object(site.clone(), key.clone(), &request, kind, caching).await;
+                match response.status() == StatusCode::NOT_FOUND && has_folder(site, key).await {
+                    true => with_slash(path),
+                    false => response,
+                }
+            }
         };
     }
     if !path.ends_with('/') {
-        // Links on a page are below it only with the slash.
-        let mut response = http::error(StatusCode::MOVED_PERMANENTLY, "here, with a slash");
-        if let Ok(to) = format!("{path}/").parse() {
-            response.headers_mut().insert(header::LOCATION, to);
-        }
-        return response;
+        return with_slash(path);
     }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let url = format!("http://{}{base}", host.unwrap_or("localhost"));
@@ -267,6 +268,21 @@ async fn answer(server: Arc<Server>, request: Request) -> Response {
         Ok(Ok(page)) => html(&request, page),
         _ => http::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot read the repository"),
     }
+}
+
+/// Sends who asks for a folder there: links on its page are below it only with the slash.
+fn with_slash(path: &str) -> Response {
+    let mut response = http::error(StatusCode::MOVED_PERMANENTLY, "here, with a slash");
+    if let Ok(to) = format!("{path}/").parse() {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
+}
+
+/// Whether a repository that is not on this machine has such a folder.
+async fn has_folder(site: Arc<Site>, key: String) -> bool {
+    let ask = move || site.repository().store().names(&key).is_ok_and(|names| !names.is_empty());
+    http::tokio::task::spawn_blocking(ask).await.unwrap_or(false)
 }
 
 /// Answers with a file of a repository that is not on this machine.

@@ -16,6 +16,93 @@ fn ask(world: &World, args: &[&str]) -> common::Ran {
     with_access(&mut world.command(args))
 }
 
+/// What an engine refuses is final, and said without the engine's own words. `place` is a bucket's, and
+/// `stranger` what the engine says to one it does not know.
+fn refuses(world: &World, url: &dyn Fn(&str) -> String, stranger: &str) {
+    let (access, secret) = ACCESS;
+    let all = &["list", "check", "init"][..];
+    let cases = [
+        (all, "bucket/apt", "AKOTHER", secret, stranger),
+        (all, "bucket/apt", access, "SKOTHER", "the secret is not that of the access key"),
+        (&["init"], "A_bad.Name/apt", access, secret, "the engine takes no bucket of this name"),
+    ];
+    for (commands, place, access, secret, says) in cases {
+        for arg in commands {
+            let mut command = world.command(&[arg, &url(place)]);
+            command.env("AWS_ACCESS_KEY_ID", access).env("AWS_SECRET_ACCESS_KEY", secret);
+            let ran = common::Ran::new(command.output().unwrap());
+            is_plain(&ran.code(1).says(says).stderr);
+        }
+    }
+}
+
+fn is_plain(said: &str) {
+    assert!(said.contains("hint: ") && !said.contains('<') && !said.contains("Error"), "{said}");
+}
+
+/// A machine's life with a repository that is served from a bucket.
+fn apt_uses_what_is_served(world: &World, repo: &str) {
+    let (one, two) = (world.deb("up", "1", "amd64", ""), world.deb("up", "2", "amd64", ""));
+    let source = "up (1) stable; urgency=low\n\n  * x\n\n -- A <a@example.com>  Thu, 01 Jan 2026 00:00:00 \
+                  +0000\n";
+    world.write("src/up-1/debian/changelog", source);
+    let control = "Source: up\nMaintainer: A <a@example.com>\nStandards-Version: 4.6.2\n\nPackage: up\n\
+                   Architecture: all\nDescription: x\n y\n";
+    world.write("src/up-1/debian/control", control);
+    world.write("src/up-1/debian/source/format", "3.0 (native)\n");
+    common::run(&world.path("src"), "dpkg-source", &["-b", "up-1"]);
+    ask(world, &["add", repo, &one, "src/up_1.dsc"]).ok();
+    ask(world, &["contents", repo, "--suite", "stable"]).ok();
+
+    let server = common::Server::start(world, &[repo]);
+    let sources = ask(world, &["sources", repo, "--uri", &server.url()]).ok();
+    let apt = world.apt_with(&sources);
+    let conf = std::fs::read_to_string(apt.path("apt.conf")).unwrap();
+    let contents = std::fs::read_to_string("/etc/apt/apt.conf.d/50apt-file.conf").unwrap();
+    let root = world.path("root");
+    let r = root.display();
+    for folder in ["info", "updates", "triggers"] {
+        std::fs::create_dir_all(root.join("var/lib/dpkg").join(folder)).unwrap();
+    }
+    world.write("root/var/lib/dpkg/status", "");
+    let conf = format!(
+        "{contents}\n{conf}Dir::State::status \"{r}/var/lib/dpkg/status\";\n\
+         DPkg::Options {{ \"--root={r}\"; }};\n"
+    );
+    world.write("apt/apt.conf", conf);
+    let installed = || {
+        let root = format!("--root={r}");
+        common::run(
+            &world.path(""),
+            "dpkg-query",
+            &[&root, "-W", "-f", "${Status} ${Version}", "up"],
+        )
+    };
+    apt.update(&[]);
+    apt.get(&["-y", "install", "up"]).ok();
+    assert_eq!(installed(), "install ok installed 1");
+    ask(world, &["add", repo, &two]).ok();
+    apt.update(&[]);
+    apt.get(&["-y", "upgrade"]).ok();
+    assert_eq!(installed(), "install ok installed 2");
+    assert_eq!(std::fs::read(root.join("usr/share/doc/up/README")).unwrap(), b"up 2\n");
+    apt.get(&["source", "up"]).ok();
+    assert_eq!(std::fs::read(apt.path("up-1/debian/changelog")).unwrap(), source.as_bytes());
+    let found = apt.run("apt-file", &["search", "doc/up/README"]).ok();
+    assert_eq!(found, "up: /usr/share/doc/up/README\n");
+    // A folder is found without its slash, as in a repository that is a folder.
+    for path in ["/pool", "/pool/main/u/up", "/dists/stable"] {
+        let (code, head, _) = server.get(path, "");
+        assert!(
+            code == 301 && head.contains(&format!("\r\nlocation: {path}/\r\n")),
+            "{path}: {head}"
+        );
+        assert_eq!(server.get(&format!("{path}/"), "").0, 200);
+    }
+    assert_eq!(server.get("/pool/none", "").0, 404);
+    server.stop();
+}
+
 /// One store for all that is tried: it takes half a minute to start.
 #[test]
 fn a_bucket_holds_a_repository_that_many_write_to() {
@@ -74,7 +161,8 @@ fn a_bucket_holds_a_repository_that_many_write_to() {
     assert!(world.tree("from-bucket") == world.tree("from-folder"));
 
     // And so has the place that the one in a folder is published in, says another client.
-    ask(&world, &["publish", "local", &ceph.url("bucket/published")]).ok();
+    let published = ceph.url("bucket/published");
+    assert_eq!(ask(&world, &["publish", "local", &published]).ok(), format!("{published}\n"));
     for (name, bytes) in world.tree("from-folder") {
         let url = format!("http://127.0.0.1:{}/bucket/published/{name}", ceph.port);
         let mut curl = std::process::Command::new("curl");
@@ -151,25 +239,16 @@ fn a_bucket_holds_a_repository_that_many_write_to() {
     assert_eq!(ask(&world, &["check", &copy]).ok(), "");
     server.stop();
 
-    // What apt gets from there.
-    ask(&world, &["export", &repo, "-o", "repo"]).ok();
-    world.bk(&["key", "list"]).ok();
-    let sources = ask(&world, &["sources", &repo, "--uri", "file:/x"]).ok();
-    assert!(sources.contains("Signed-By:"));
-    let text = sources.replace("file:/x", &format!("file:{}", world.repo().display()));
-    world.bk(&["init", "local"]).ok();
-    std::fs::rename(world.path("repo"), world.path("exported")).unwrap();
-    std::fs::rename(world.path("local"), world.path("repo")).unwrap();
-    let apt = world.apt_file();
-    std::fs::rename(world.path("repo"), world.path("local")).unwrap();
-    std::fs::rename(world.path("exported"), world.path("repo")).unwrap();
-    world.write("apt/test.sources", text);
-    apt.update(&[]);
-    assert_eq!(apt.versions("last"), ["1"]);
+    apt_uses_what_is_served(&world, &repo);
     ask(&world, &["gc", &repo]).ok();
     assert_eq!(ask(&world, &["check", &repo]).ok(), "");
     ask(&world, &["init", "s3://?x=y"]).code(2);
-    ask(&world, &["add", &ceph.url("nobucket/x"), &a]).code(75);
+    let url = |place: &str| ceph.url(place);
+    refuses(&world, &url, "the engine does not know the access key");
+    let ran = ask(&world, &["add", &url("nobucket/x"), &a]).code(1).says("there is no such bucket");
+    is_plain(&ran.stderr);
+    // Nobody is there, which may change.
+    ask(&world, &["list", &repo.replace(&ceph.port.to_string(), "1")]).code(75);
 }
 
 #[test]
@@ -184,4 +263,10 @@ fn an_engine_that_loses_writes_is_refused() {
     let deb = world.deb("a", "1", "amd64", "");
     ask(&world, &["add", &repo, &deb]).ok();
     assert_eq!(ask(&world, &["check", &repo]).ok(), "");
+    let url = |place: &str| engine.url(place);
+    refuses(&world, &url, "the engine does not let these credentials in");
+    // What is said to be run can be.
+    ask(&world, &["list", &url("bucket/none")])
+        .code(1)
+        .says(&format!("init {}'", url("bucket/none")));
 }

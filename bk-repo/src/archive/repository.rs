@@ -32,6 +32,7 @@ pub const KEYS: &str = "key.asc";
 pub struct Repository {
     store: Box<dyn Store>,
     path: PathBuf,
+    named: PathBuf,
 }
 
 /// A change to be made.
@@ -80,14 +81,14 @@ pub fn object(id: &str) -> String {
 }
 
 impl Repository {
-    /// The repository in a store, called `path` by people.
-    pub fn new(store: Box<dyn Store>, path: &Path) -> Self {
-        Repository { store, path: path.to_owned() }
+    /// The repository in a store, called `path` by people, and `named` for commands.
+    pub fn new(store: Box<dyn Store>, path: &Path, named: &Path) -> Self {
+        Repository { store, path: path.to_owned(), named: named.to_owned() }
     }
 
     /// The repository in a folder, which need not be there yet.
     pub fn at(path: &Path) -> Self {
-        Repository { store: Box::new(Folder::new(path)), path: path.to_owned() }
+        Repository::new(Box::new(Folder::new(path)), path, path)
     }
 
     /// Where it is.
@@ -104,7 +105,7 @@ impl Repository {
     pub fn head(&self) -> Result<Commit> {
         self.head_if_any()?.ok_or_else(|| {
             Error::new(format!("'{}' is no repository", display(&self.path)))
-                .hint(format!("make one with 'bk-repo init {}'", display(&self.path)))
+                .hint(format!("make one with 'bk-repo init {}'", display(&self.named)))
         })
     }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use bk::file::{Lock, TempDir};
 use bk::http::hyper::body::Bytes;
 use bk::http::tokio;
-use bk::{Console, Context, Error, Result, Status};
+use bk::{Console, Context, Error, Result};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::path::Path as Key;
@@ -30,7 +30,7 @@ use object_store::{
 
 use sha2::{Digest, Sha256};
 
-use super::engine::Engine;
+use super::engine::{Engine, Refusal, said};
 use super::{
     Content, Entry, Fetched, GRACE, Head, Published, RACES, READ_LIMIT, Scratch, Staged, Store,
 };
@@ -53,6 +53,9 @@ const SOME: usize = 4;
 
 /// How many create one object at once, to learn whether the engine lets one win.
 const RACERS: usize = 8;
+
+/// What is looked for in a bucket to learn whether there is one.
+const COMMITS: &str = ".buildkit/commits";
 
 /// Where files wait for their upload: they may be large (FHS 5.15).
 const SCRATCH: &str = "/var/tmp";
@@ -95,7 +98,7 @@ fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
 
 /// What an engine answers; what it does not do now it may do later.
 fn ask<T>(future: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-    wait(future)?.map_err(unanswered)
+    wait(future)?.map_err(said)
 }
 
 /// The same of what may not be there.
@@ -301,7 +304,7 @@ impl Place {
         let mut reader = std::fs::File::open(&file.path).context(failed)?;
         let upload = async {
             let upload = self.client().put_multipart(&self.key(&file.key)).await;
-            let mut upload = upload.map_err(unanswered)?;
+            let mut upload = upload.map_err(said)?;
             let mut known = file.sha256.as_deref().map(|sha256| (sha256, Sha256::new()));
             loop {
                 let mut part = Vec::new();
@@ -309,7 +312,7 @@ impl Place {
                 if part.is_empty() {
                     let compared = known.map_or(Ok(()), |(sha256, hash)| compare(sha256, hash));
                     if compared.is_ok() {
-                        upload.complete().await.map_err(unanswered)?;
+                        upload.complete().await.map_err(said)?;
                     } else {
                         // What is left where that fails is no object: the bucket's own rules remove it.
                         drop(upload.abort().await);
@@ -319,7 +322,7 @@ impl Place {
                 if let Some((_, hash)) = &mut known {
                     hash.update(&part);
                 }
-                upload.put_part(PutPayload::from(part)).await.map_err(unanswered)?;
+                upload.put_part(PutPayload::from(part)).await.map_err(said)?;
             }
         };
         wait(upload)?.context(failed)
@@ -414,16 +417,6 @@ impl Bucket {
         self.remove(name)?;
         Ok(winners?.into_iter().filter(|won| *won).count())
     }
-}
-
-/// Whether an engine says that there is no such bucket, as it is called there.
-fn is_no_bucket(cause: &str) -> bool {
-    ["NoSuchBucket", "ContainerNotFound"].iter().any(|code| cause.contains(code))
-}
-
-/// What an engine does not do now it may do later.
-fn unanswered(error: object_store::Error) -> Error {
-    Error::from(error).status(Status::Temporary)
 }
 
 impl Store for Bucket {
@@ -579,11 +572,12 @@ impl Store for Bucket {
     }
 
     fn prepare(&self) -> Result<()> {
-        match self.list(".buildkit/commits") {
-            Err(error) if error.causes().iter().any(|cause| is_no_bucket(cause)) => {
+        let first = async { self.to.client().list(Some(&self.to.key(COMMITS))).next().await };
+        match wait(first)?.transpose() {
+            Err(error) if Refusal::find(&error).is_some_and(Refusal::is_no_bucket) => {
                 wait(self.to.engine.make())?
             }
-            listed => listed.map(drop),
+            listed => ask(ready(listed)).map(drop).context(|| self.to.failed("list", COMMITS)),
         }
     }
 

@@ -28,6 +28,9 @@ use super::bucket::AT_ONCE;
 /// The services, by the schemes of their URLs.
 const SCHEMES: &[&str] = &["s3", "gs", "az"];
 
+/// What S3 and Azure call a bucket that is not there.
+const NO_BUCKET: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
+
 /// Whether a path is the URL of a bucket.
 pub fn is_url(path: &Path) -> bool {
     let scheme = path.to_str().and_then(|text| text.split_once("://"));
@@ -131,11 +134,20 @@ impl Maker {
                 request
             }
         };
-        let answer = Connector.connect(&ClientOptions::new())?.execute(request).await?;
+        let client = Connector.connect(&ClientOptions::new())?;
+        let answer = client.execute(request).await.map_err(said)?;
         match answer.status().is_success() {
             true => Ok(()),
             false => Err(Error::new(format!("the engine answers {}", answer.status()))),
         }
+    }
+}
+
+/// What went wrong with a request. What an engine does not answer now it may answer later.
+pub fn said(error: impl std::error::Error + 'static) -> Error {
+    match Refusal::find(&error) {
+        Some(refusal) => refusal.to_error(),
+        None => Error::from(error).status(Status::Temporary),
     }
 }
 
@@ -281,9 +293,96 @@ impl HttpService for Sender {
         let mut answer = Answer { first: None, rest: body.into_reader() };
         // The first piece is read at once: where it is all, as mostly, the connection can be used again.
         answer.first = answer.piece().transpose()?;
+        if let Some(refusal) =
+            Refusal::of(parts.status, answer.first.as_deref().unwrap_or_default())
+        {
+            return Err(HttpError::new(HttpErrorKind::Unknown, refusal));
+        }
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(answer)))
     }
 }
+
+/// What an engine will not do however often it is asked.
+#[derive(Debug)]
+pub struct Refusal {
+    status: http::StatusCode,
+    /// What the engine calls the reason; empty where it says none.
+    code: String,
+}
+
+impl Refusal {
+    fn of(status: http::StatusCode, body: &[u8]) -> Option<Self> {
+        let body = String::from_utf8_lossy(body);
+        let code = body.split_once("<Code>").and_then(|(_, rest)| Some(rest.split_once('<')?.0));
+        let code = bk::sanitize(code.unwrap_or_default()).to_string();
+        let refused = match status.as_u16() {
+            // S3's word for a client that was too slow.
+            400 => code != "RequestTimeout",
+            // Without a bucket there is nothing to create; another object that is missing is an answer.
+            404 => NO_BUCKET.contains(&code.as_str()),
+            // What is there already or has changed, and what is too much now, the client knows by itself.
+            408 | 409 | 412 | 416 | 429 => false,
+            304 => false,
+            status => (300..500).contains(&status),
+        };
+        refused.then_some(Refusal { status, code })
+    }
+
+    /// The refusal an error comes from, if it does.
+    pub fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let all = std::iter::successors(Some(error), |error| error.source());
+        all.into_iter().find_map(|error| error.downcast_ref())
+    }
+
+    /// Whether there is no such bucket.
+    pub fn is_no_bucket(&self) -> bool {
+        NO_BUCKET.contains(&self.code.as_str())
+    }
+
+    /// What to tell people.
+    pub fn to_error(&self) -> Error {
+        let (what, hint) = match self.code.as_str() {
+            _ if self.is_no_bucket() => (
+                "there is no such bucket",
+                "'bk-repo init' or 'bk-repo publish' makes it, or the tools of its service",
+            ),
+            "InvalidBucketName" | "InvalidResourceName" => (
+                "the engine takes no bucket of this name",
+                "use 3 to 63 small letters, digits and hyphens",
+            ),
+            "InvalidAccessKeyId" => {
+                ("the engine does not know the access key", "set AWS_ACCESS_KEY_ID to one it knows")
+            }
+            "SignatureDoesNotMatch" => (
+                "the secret is not that of the access key",
+                "set AWS_SECRET_ACCESS_KEY to what belongs to AWS_ACCESS_KEY_ID",
+            ),
+            "RequestTimeTooSkewed" => ("the clock is wrong", "set the time of this machine"),
+            "ExpiredToken" => ("the session has ended", "get a new AWS_SESSION_TOKEN"),
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" => {
+                ("the bucket is in another region", "say ?region=NAME in its URL")
+            }
+            _ if [401, 403].contains(&self.status.as_u16()) => (
+                "the engine does not let these credentials in",
+                "let them read, write, list and delete there, or set others in the environment",
+            ),
+            _ => ("the engine refuses it", "see whether it is an engine that bk-repo(1) names"),
+        };
+        let code = match self.code.as_str() {
+            "" => self.status.to_string(),
+            code => code.to_owned(),
+        };
+        Error::new(format!("{what} ({code})")).hint(hint)
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the engine answers {} {}", self.status, self.code)
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 fn failed(error: ureq::Error) -> HttpError {
     let kind = match &error {
