@@ -13,6 +13,7 @@ use crate::query::Query;
 use crate::record::{Named, Package};
 use crate::state;
 use crate::transfer::{self, Packages};
+use crate::turn::{Side, Turn};
 
 /// Publish packages of one suite in another too
 ///
@@ -59,6 +60,8 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let queries: Vec<Query> =
         args.packages.iter().map(|text| Query::parse(text)).collect::<Result<_>>()?;
     let mut head = repository.head()?;
+    let old = args.from.contains('@');
+    let turn = Turn::take(repository.store(), Side::Recall, old && !args.writing.dry_run)?;
     let mut writer = match args.writing.dry_run {
         true => None,
         false => Some(repository.write(args.writing.wait(), &session.console)?),
@@ -91,6 +94,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     transfer::add(&repository, (&to, &target), &args.from, &whole, &mut change)?;
     if let Some(writer) = writer.as_mut().filter(|_| !change.edits.is_empty()) {
         let signers = args.writing.signers(session, &head)?;
+        turn.keep()?;
         writer
             .commit(change, command::now(session), &signers)
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;

@@ -19,6 +19,7 @@ use crate::command::{self, Writing};
 use crate::init::seconds;
 use crate::state::{self, Snapshot};
 use crate::store::{Entry, GRACE, PRIVATE, Store};
+use crate::turn::{Side, Turn};
 
 /// Remove the packages and indexes that nothing has needed for a day
 ///
@@ -66,6 +67,7 @@ impl Record for Removed {
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let repository = command::repository(session, &args.repo)?;
     repository.head()?;
+    let turn = Turn::take(repository.store(), Side::Gc, !args.writing.dry_run)?;
     let writer = repository.write(args.writing.wait(), &session.console)?;
     let head = writer.head().cloned().unwrap_or_default();
     let since = SystemTime::now().checked_sub(Duration::from_secs(args.keep));
@@ -78,8 +80,9 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         true => SystemTime::now().checked_sub(GRACE).map_or(since, |time| time.min(since)),
         false => since,
     };
-    let mut folders = vec!["pool".to_owned()];
-    folders.extend(["objects", "contents"].map(|name| format!("{PRIVATE}/{name}")));
+    // Packages last: of what can still be read of an old state all packages are there.
+    let mut folders = ["objects", "contents"].map(|name| format!("{PRIVATE}/{name}")).to_vec();
+    folders.push("pool".into());
     if shared {
         // A folder's indexes go when they are superseded; here nobody lists them before.
         folders.extend(head.suites.keys().map(|name| format!("dists/{name}")));
@@ -96,6 +99,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
                 continue;
             }
             if !args.writing.dry_run {
+                turn.keep()?;
                 store.remove(&key)?;
             }
             session.out.record(&Removed { path: key, size })?;

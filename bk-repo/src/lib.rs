@@ -46,6 +46,7 @@ pub mod state;
 pub mod store;
 pub mod tend;
 pub mod transfer;
+pub mod turn;
 pub mod uploads;
 
 use rayon::prelude::*;

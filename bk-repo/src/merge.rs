@@ -13,6 +13,7 @@ use crate::command::{self, Writing, check_word};
 use crate::list::{Place, find_in};
 use crate::record::{Named, Package};
 use crate::transfer::{self, Packages};
+use crate::turn::{Side, Turn};
 use crate::{log, state};
 
 /// Publish the packages of several states in one suite
@@ -63,6 +64,8 @@ pub struct Args {
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let repository = command::repository(session, &args.repo)?;
     let mut head = repository.head()?;
+    let old = args.from.iter().any(|text| text.contains('@'));
+    let turn = Turn::take(repository.store(), Side::Recall, old && !args.writing.dry_run)?;
     let mut writer = match args.writing.dry_run {
         true => None,
         false => Some(repository.write(args.writing.wait(), &session.console)?),
@@ -123,6 +126,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     transfer::add(&repository, (&args.to, &target), &from, &merged, &mut change)?;
     if let Some(writer) = writer.as_mut().filter(|_| !change.is_empty()) {
         let signers = args.writing.signers(session, &head)?;
+        turn.keep()?;
         writer
             .commit(change, command::now(session), &signers)
             .context(|| format!("cannot publish in '{}'", display(&args.repo)))?;

@@ -12,6 +12,7 @@ use crate::check::pool_files;
 use crate::command::{self, Writing, check_word};
 use crate::log;
 use crate::state;
+use crate::turn::{Side, Turn};
 
 /// Publish again what a suite had before
 ///
@@ -50,6 +51,7 @@ pub struct Args {
 pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let repository = command::repository(session, &args.repo)?;
     repository.head()?;
+    let turn = Turn::take(repository.store(), Side::Recall, !args.writing.dry_run)?;
     let mut writer = repository.write(args.writing.wait(), &session.console)?;
     let head = writer.head().cloned().unwrap_or_default();
     let name = command::suite(&head, args.suite.as_deref())?;
@@ -81,6 +83,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         roots: BTreeMap::from([(name, old.indexes)]),
         ..Change::default()
     };
+    turn.keep().context(failed)?;
     writer.commit(change, command::now(session), &signers).context(failed)?;
     if let Some(head) = writer.head().cloned() {
         session.out.record(&log::entry(repository.store(), head)?)?;
@@ -89,7 +92,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
 }
 
 /// Finds what gc has removed before anything is changed.
-fn whole(repository: &Repository, suite: &Suite) -> Result<()> {
+pub fn whole(repository: &Repository, suite: &Suite) -> Result<()> {
     let mut seen = BTreeSet::new();
     for (_, index) in suite.packages() {
         for chunk in repository.manifest(index)?.chunks {

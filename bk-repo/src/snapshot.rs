@@ -8,7 +8,9 @@ use bk::{Context, Error, Result, Session, Status, display};
 
 use crate::archive::commit;
 use crate::command::{self, Writing, check_word};
+use crate::rollback::whole;
 use crate::state::{self, Snapshot};
+use crate::turn::{Side, Turn};
 
 /// Keep what a suite has now under a name, or list such names
 ///
@@ -91,6 +93,8 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
         false => Some(repository.write(args.writing.wait(), &session.console)?),
     };
     let head = writer.as_ref().and_then(|w| w.head().cloned()).unwrap_or(head);
+    let old = args.suite.as_deref().and_then(|text| text.split_once('@'));
+    let turn = Turn::take(store, Side::Recall, old.is_some() && !args.writing.dry_run)?;
     let known = state::snapshot(store, &name)?;
     if args.remove {
         let known = known.ok_or_else(|| {
@@ -109,9 +113,11 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
             .hint("give the snapshot another name")
             .status(Status::Usage));
     }
-    let (suite, number) = match args.suite.as_deref().and_then(|text| text.split_once('@')) {
+    let (suite, number) = match old {
         Some((suite, number)) => {
-            state::resolve(&repository, &head, &format!("{suite}@{number}"))?;
+            let state = format!("{suite}@{number}");
+            whole(&repository, &state::resolve(&repository, &head, &state)?)
+                .context(|| format!("cannot keep '{state}'"))?;
             (suite.to_owned(), number.parse().unwrap_or_default())
         }
         None => (command::suite(&head, args.suite.as_deref())?, head.number),
@@ -119,6 +125,7 @@ pub fn run(args: Args, session: &mut Session) -> Result<Status> {
     let time = command::now(session);
     let snapshot = Snapshot { name: name.clone(), suite, commit: number, time };
     let text = commit::seal(&serde_json::to_vec(&snapshot)?);
+    turn.keep()?;
     let taken = match args.writing.dry_run {
         true => known.is_some(),
         false => !store.create(&state::key(&name), &text)?,

@@ -270,3 +270,55 @@ fn an_engine_that_loses_writes_is_refused() {
         .code(1)
         .says(&format!("init {}'", url("bucket/none")));
 }
+
+/// What is there once and is not needed any more, and what calls it back: whatever comes of the two, what
+/// is published is whole.
+#[test]
+fn gc_and_a_rollback_keep_out_of_each_others_way() {
+    let world = World::new();
+    let engine = Engine::start(&world);
+    let repo = engine.url("bucket/0");
+    ask(&world, &["init", &repo, "--arch", "amd64", "--single-writer"]).ok();
+    // More than the generations that are kept.
+    for name in ["a", "b", "c", "d", "e"] {
+        ask(&world, &["add", &repo, &world.deb(name, "1", "amd64", "")]).ok();
+        if name == "a" {
+            ask(&world, &["remove", &repo, "a"]).ok();
+        }
+    }
+    let old = ["engine/bucket/0", "-type", "f", "-exec", "touch", "-d", "9 days ago", "{}", "+"];
+    common::run(&world.path(""), "find", &old);
+    let (gc, back): (&[&str], &[&str]) = (&["gc"], &["rollback", "--to", "2"]);
+    let mut place = 0;
+    let (mut both, mut ways) = (0, BTreeSet::new());
+    for (slow, quick) in [(gc, back), (back, gc)] {
+        // Each request of theirs is one of these calls, or two: some of all, from the first to the last.
+        for when in (1..).step_by(11) {
+            place += 1;
+            let (from, to) = ("engine/bucket/0", format!("engine/bucket/{place}"));
+            common::run(&world.path(""), "cp", &["-a", from, &to]);
+            let repo = engine.url(&format!("bucket/{place}"));
+            let command = |args: &[&str]| {
+                let mut command = world.command(&[&args[..1], &[&repo], &args[1..]].concat());
+                command.env("AWS_ACCESS_KEY_ID", ACCESS.0).env("AWS_SECRET_ACCESS_KEY", ACCESS.1);
+                command
+            };
+            let mut beside = None;
+            let (stopped, ran) =
+                common::stop(&command(slow), "sendto,sendmsg,writev", when, || {
+                    beside = Some(common::Ran::new(command(quick).output().unwrap()).code);
+                });
+            if !stopped {
+                break;
+            }
+            both += 1;
+            ways.insert((ran.code, beside));
+            assert!([0, 1, 75].contains(&ran.code), "{}", ran.stderr);
+            // One that was done before the other looked is no way to lose anything.
+            assert_eq!(ask(&world, &["check", &repo]).ok(), "", "{slow:?} stopped at {when}");
+        }
+    }
+    eprintln!("{both} pairs: {ways:?}");
+    // Each gave way to the other.
+    assert!(ways.iter().any(|(first, second)| *first == 0 && *second == Some(75)), "{ways:?}");
+}
