@@ -32,10 +32,10 @@ fn clients_find_in_a_bucket_what_the_repository_has() {
     world.bk(&["add", "repo", "--suite", "stable", &a, &b]).ok();
     world.bk(&["add", "repo", "--suite", "next", &world.deb("c", "1", "all", "")]).ok();
     let told = ask(&world, &["publish", "repo", &to, "-n"]).code(0);
-    // Three packages; of each suite's one index four forms, before and after the addition.
-    told.says("19 of 19 files to upload, 0 to remove");
+    // Three packages; of each suite's one index three forms, before and after the addition.
+    told.says("15 of 15 files to upload, 0 to remove");
     assert!(!engine.dir.join("bucket/apt").exists());
-    assert_eq!(ask(&world, &["publish", "repo", &to]).ok(), "s3://bucket/apt\n");
+    assert_eq!(ask(&world, &["publish", "repo", &to]).ok(), format!("{to}\n"));
 
     // A plain copy of the repository is the oracle, and apt.
     let same = |exported: &str| {
@@ -54,7 +54,7 @@ fn clients_find_in_a_bucket_what_the_repository_has() {
     // Only what is new is brought; a client of the state before finds its indexes.
     let before = objects(&world, "apt");
     world.bk(&["add", "repo", "--suite", "stable", &world.deb("a", "2", "amd64", "")]).ok();
-    ask(&world, &["publish", "repo", &to]).code(0).says("5 of 24 files to upload, 0 to remove");
+    ask(&world, &["publish", "repo", &to]).code(0).says("4 of 19 files to upload, 0 to remove");
     same("second");
     let after = objects(&world, "apt");
     for (name, bytes) in before.iter().filter(|(name, _)| name.contains("/by-hash/")) {
@@ -63,7 +63,7 @@ fn clients_find_in_a_bucket_what_the_repository_has() {
     apt.forget();
     apt.update(&[]);
     assert_eq!(apt.versions("a"), ["2", "1"]);
-    ask(&world, &["publish", "repo", &to]).code(0).says("0 of 24 files to upload, 0 to remove");
+    ask(&world, &["publish", "repo", &to]).code(0).says("0 of 19 files to upload, 0 to remove");
 
     // What no client needs goes after three generations, and what is not of a publication stays.
     common::run(&engine.dir, "touch", &["bucket/apt/pool/mine", "bucket/apt/index.html"]);
