@@ -37,6 +37,10 @@ pub fn is_url(path: &Path) -> bool {
     scheme.is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
 }
 
+/// What a connection reads and writes at once: it has two of these, and there may be 32 (ureq's own are of
+/// 128 KiB, together 8 MiB). Most packages of Debian are larger, but no longer in sending for it.
+const BUFFER: usize = 32 << 10;
+
 /// An answer is read in pieces of this size: what most are less than.
 const PIECE: u64 = 64 << 10;
 
@@ -270,6 +274,8 @@ impl HttpConnector for Connector {
             // Bytes are wanted as they are stored.
             .accept_encoding("identity")
             .max_idle_connections_per_host(AT_ONCE)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
             .build();
         Ok(HttpClient::new(Sender(agent.into())))
     }
