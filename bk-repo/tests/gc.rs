@@ -68,7 +68,7 @@ fn a_slow_writer_keeps_what_it_brought() {
         let version = format!("{when}");
         let deb = world.deb("slow", &version, "all", "");
         let add = world.command(&["add", "repo", &deb]);
-        let (stopped, ran) = common::stop(&add, "flock,renameat2", when, || {
+        let (stopped, ran) = common::stop(&add, ("flock,renameat2", &[]), when, |_| {
             age(&world, 3);
             let gc = world.bk(&["gc", "repo", "--keep", "1m", "--wait", "0"]);
             if gc.code == 75 {

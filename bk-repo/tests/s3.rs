@@ -305,7 +305,7 @@ fn gc_and_a_rollback_keep_out_of_each_others_way() {
             };
             let mut beside = None;
             let (stopped, ran) =
-                common::stop(&command(slow), "sendto,sendmsg,writev", when, || {
+                common::stop(&command(slow), ("sendto,sendmsg,writev", &[]), when, |_| {
                     beside = Some(common::Ran::new(command(quick).output().unwrap()).code);
                 });
             if !stopped {
@@ -321,4 +321,41 @@ fn gc_and_a_rollback_keep_out_of_each_others_way() {
     eprintln!("{both} pairs: {ways:?}");
     // Each gave way to the other.
     assert!(ways.iter().any(|(first, second)| *first == 0 && *second == Some(75)), "{ways:?}");
+}
+
+/// What is uploaded is what was looked into, or nothing: a package of a few bytes, and one that is uploaded
+/// in parts.
+#[test]
+fn a_package_that_changes_before_its_upload_is_not_published() {
+    let world = World::new();
+    let engine = Engine::start(&world);
+    let repo = engine.url("bucket/apt");
+    ask(&world, &["init", &repo, "--arch", "amd64", "--single-writer"]).ok();
+    world.write("tree/DEBIAN/control", "Package: big\nVersion: 1\nArchitecture: all\nMaintainer: A <a@example.com>\nDescription: big\n");
+    common::run(
+        &world.path(""),
+        "dd",
+        &["if=/dev/urandom", "of=tree/big.bin", "bs=1M", "count=12"],
+    );
+    let pack = ["--root-owner-group", "-Znone", "-b", "tree", "big_1_all.deb"];
+    common::run(&world.path(""), "dpkg-deb", &pack);
+    for deb in [world.deb("small", "1", "all", ""), "big_1_all.deb".to_owned()] {
+        let path = world.path(&deb);
+        let mut add = world.command(&["add", &repo, path.to_str().unwrap()]);
+        add.env("AWS_ACCESS_KEY_ID", ACCESS.0).env("AWS_SECRET_ACCESS_KEY", ACCESS.1);
+        // It is opened once to look into it, and then to upload it.
+        let only = ["-P", path.to_str().unwrap()];
+        let (stopped, ran) = common::stop(&add, ("openat", &only), 1, |process| {
+            // The threads that upload come when it has been looked into.
+            if std::fs::read_dir(format!("/proc/{process}/task")).unwrap().count() < 3 {
+                return;
+            }
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, b"x", 70).unwrap();
+        });
+        assert!(stopped);
+        ran.code(1).says("has changed since it was looked into");
+        assert_eq!(ask(&world, &["list", &repo]).ok(), "");
+        assert!(!engine.dir.join("bucket/apt/pool").exists());
+    }
 }

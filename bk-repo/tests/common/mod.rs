@@ -303,25 +303,29 @@ pub fn run(dir: &Path, program: &str, args: &[&str]) -> String {
     Ran::new(command.output().unwrap()).ok()
 }
 
-/// Stops a command at the call of the number `when` of some system calls, and lets it go on after `beside`.
-/// Says whether it came so far.
-pub fn stop(command: &Command, calls: &str, when: u32, beside: impl FnOnce()) -> (bool, Ran) {
+/// Stops a command at the call of the number `when` of some system calls, of those on one path where more of
+/// strace's options say so, and lets it go on after `beside`. Says whether it came so far. Each
+/// thread counts its own calls; `beside` is given the process.
+pub fn stop(
+    command: &Command,
+    (calls, more): (&str, &[&str]),
+    when: u32,
+    mut beside: impl FnMut(&str),
+) -> (bool, Ran) {
     let mut strace = Command::new("strace");
     let inject = format!("inject={calls}:signal=SIGSTOP:when={when}");
     strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &inject]);
-    strace.arg(command.get_program()).args(command.get_args());
+    strace.args(more).arg(command.get_program()).args(command.get_args());
     strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     strace.current_dir(command.get_current_dir().unwrap());
     let mut strace = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let writer = stopped(&mut strace);
-    if let Some(writer) = &writer {
-        beside();
-        while strace.try_wait().unwrap().is_none() {
-            let _ = Command::new("kill").args(["-CONT", writer]).stderr(Stdio::null()).status();
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    let mut came = false;
+    while let Some(writer) = stopped(&mut strace) {
+        came = true;
+        beside(&writer);
+        let _ = Command::new("kill").args(["-CONT", &writer]).stderr(Stdio::null()).status();
     }
-    (writer.is_some(), Ran::new(strace.wait_with_output().unwrap()))
+    (came, Ran::new(strace.wait_with_output().unwrap()))
 }
 
 /// The process that strace runs, when it stays stopped: between calls it stops for moments. None once it
