@@ -120,6 +120,29 @@ pub fn satisfied(relations: &[String], version: &str) -> bool {
     relations.iter().all(|relation| relation.split(" | ").any(holds))
 }
 
+/// Whether the package `deb` at `version` meets a relation (Policy 7.1); what it says of other
+/// packages is theirs to meet.
+pub fn meets(relation: &str, deb: &str, version: &str) -> bool {
+    relation.split('|').any(|alternative| {
+        let alternative = alternative.trim();
+        let (name, bound) = alternative.split_once('(').unwrap_or((alternative, ""));
+        if name.trim().split(':').next() != Some(deb) {
+            return true;
+        }
+        let bound = bound.trim_end_matches(')').trim();
+        let (op, bound) = bound.split_at(bound.find(|c| !"<>=".contains(c)).unwrap_or(0));
+        let order = compare(version, bound.trim());
+        match op {
+            "<<" => order.is_lt(),
+            "<=" | "<" => order.is_le(),
+            "=" => order.is_eq(),
+            ">=" | ">" => order.is_ge(),
+            ">>" => order.is_gt(),
+            _ => true,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,10 +17,9 @@ use resolvo::{
 };
 
 use super::{Problem, Solution};
-use crate::debian::version::compare;
 use crate::graph::Reuse;
 use crate::mapping::name::Names;
-use crate::mapping::relation::{relations, satisfied};
+use crate::mapping::relation::{meets, relations, satisfied};
 use crate::mapping::version;
 use crate::python::index::{self, Index, Needs, Release};
 use crate::python::lock::Locked;
@@ -494,7 +493,7 @@ impl Provider<'_> {
             {
                 return unknown(error.to_string());
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(self.passed_by(error, package, candidate)),
         };
         let python = &self.problem.target.markers().python_full_version().version;
         if let Some(required) = &needs.requires_python
@@ -562,6 +561,17 @@ impl Provider<'_> {
         }
     }
 
+    /// The error of an old version, which is looked at since no later one seemed to fit.
+    fn passed_by(&self, error: Error, package: &PackageName, candidate: &Candidate) -> Error {
+        let bases = self.bases(package).unwrap_or_default();
+        let all = bases.iter().map(|base| &self.pool.resolve_solvable(*base).record.version);
+        match all.filter(|version| !version.any_prerelease()).max() {
+            Some(latest) if *latest > candidate.version => error
+                .hint("no later one seemed to fit: --resolver uv, or pip, looks in another order"),
+            _ => error,
+        }
+    }
+
     /// Whether pre-releases are as good as releases: they are asked for, or there is nothing else.
     fn welcome(&self, package: &PackageName) -> bool {
         let only = || {
@@ -605,29 +615,6 @@ impl Provider<'_> {
         solution.locked.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(solution)
     }
-}
-
-/// Whether the package `deb` at `version` meets a relation (Policy 7.1); what it says of other
-/// packages is theirs to meet.
-fn meets(relation: &str, deb: &str, version: &str) -> bool {
-    relation.split('|').any(|alternative| {
-        let alternative = alternative.trim();
-        let (name, bound) = alternative.split_once('(').unwrap_or((alternative, ""));
-        if name.trim().split(':').next() != Some(deb) {
-            return true;
-        }
-        let bound = bound.trim_end_matches(')').trim();
-        let (op, bound) = bound.split_at(bound.find(|c| !"<>=".contains(c)).unwrap_or(0));
-        let order = compare(version, bound.trim());
-        match op {
-            "<<" => order.is_lt(),
-            "<=" | "<" => order.is_le(),
-            "=" => order.is_eq(),
-            ">=" | ">" => order.is_ge(),
-            ">>" => order.is_gt(),
-            _ => true,
-        }
-    })
 }
 
 /// Whether what a candidate needs would have to be found out by building it.
