@@ -307,6 +307,15 @@ fn lintian_has_nothing_to_say() {
     let options = Options { compression: Compression::Gzip(6), ..Options::default() };
     let built = build(&wheel, &package("a"), &options, dir.path()).unwrap();
     assert_eq!(lintian(&built.path), "");
+    // A name for which a line of the change log is too short.
+    let name = "a_".repeat(30) + "name";
+    let wheel = Wheel::new(&name, "1.0", "py3-none-any")
+        .dist_info("METADATA", metadata.replace("Name: a\n", &format!("Name: {name}\n")))
+        .dist_info("licenses/LICENSE", text)
+        .file("a/__init__.py", "def f():\n    pass\n")
+        .write(dir.path());
+    let built = build(&wheel, &package("python3-long"), &options, dir.path()).unwrap();
+    assert_eq!(lintian(&built.path), "");
 }
 
 #[test]

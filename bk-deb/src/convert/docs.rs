@@ -28,7 +28,11 @@ pub fn changelog(
     mtime: u64,
 ) -> Result<String> {
     let date = jiff::fmt::rfc2822::to_string(&utc(mtime)).context(|| "bad time".into())?;
-    let change = change(&metadata.name, &metadata.version);
+    let mut change = change(&metadata.name, &metadata.version);
+    // Where lintian(1) finds lines too long; 80 fit a terminal.
+    if change.len() > 80 {
+        change = change.replacen("wheel of ", "wheel of\n    ", 1);
+    }
     let Package { name, version, .. } = package;
     let Options { distribution, maintainer, .. } = options;
     Ok(format!(
