@@ -466,9 +466,11 @@ fn a_bucket_is_served_and_uploaded_to() {
     let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
     let known = format!("If-None-Match: {tag}\r\n");
     assert_eq!(two.get("/dists/stable/InRelease", &known).0, 304);
-    for path in ["/.buildkit/head", "/pool/../.buildkit/head", "/pool/none", "/dists"] {
+    for path in ["/.buildkit/head", "/pool/../.buildkit/head", "/pool/none"] {
         assert_eq!(two.get(path, "").0, 404, "{path}");
     }
+    let (code, head, _) = two.get("/dists", "");
+    assert!(code == 301 && head.contains("location: /dists/"), "{code} {head}");
     assert_eq!(two.ask("POST", pool, "Content-Length: 0\r\n").0, 405);
     assert_eq!(two.get("/healthz", "").0, 200);
     let (_, _, text) = two.get("/metrics", "");
