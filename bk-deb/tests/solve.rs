@@ -299,6 +299,28 @@ fn a_pre_release_that_is_required_is_taken_by_all() {
     assert_eq!(ours, pins(&[("app", "2.0"), ("lib", "1.0"), ("part", "1.0b1")]));
 }
 
+/// Nobody gets a pre-release because some version of something would take one.
+#[test]
+fn a_pre_release_that_would_do_is_left_where_another_does() {
+    let dir = tempfile::tempdir().unwrap();
+    wheelhouse(
+        dir.path(),
+        &[
+            ("app", "1.0", &["part>=0.5a1", "lib"]),
+            ("lib", "1.0", &["part"]),
+            ("part", "0.9", &[]),
+            ("part", "1.0b1", &[]),
+        ],
+    );
+    let links = dir.path().display().to_string();
+    let indexes = Indexes { find_links: vec![links.clone()], no_index: true, ..Indexes::default() };
+    let ours = Ask { wanted: &["lib", "app"], indexes, ..Ask::default() };
+    let ours = ours.choose(&dir.path().join("cache")).unwrap().pins;
+    let expected =
+        uv(&["lib", "app"], "http://127.0.0.1:1", &["--no-index", "--find-links", &links]).unwrap();
+    assert_eq!(ours, expected);
+}
+
 #[test]
 fn who_requires_what_nobody_has_is_told() {
     let dir = tempfile::tempdir().unwrap();

@@ -75,8 +75,10 @@ pub(super) struct Direct {
 struct Learnt {
     /// Of these the distribution's version will not do everywhere.
     open: HashSet<PackageName>,
-    /// Somebody asks for a pre-release of these.
+    /// Somebody asks for a pre-release of these, and would be given up for an older version else.
     pre: HashSet<PackageName>,
+    /// Somebody would take a pre-release of these: they are welcome where nothing else fits.
+    perhaps: HashSet<PackageName>,
     direct: HashMap<PackageName, Arc<Direct>>,
 }
 
@@ -204,6 +206,11 @@ fn names_pre_release(specifiers: &VersionSpecifiers) -> bool {
     })
 }
 
+/// Whether one version alone will do.
+fn is_exact(specifiers: &VersionSpecifiers) -> bool {
+    specifiers.iter().any(|s| matches!(s.operator(), Operator::Equal | Operator::ExactEqual))
+}
+
 /// Whether the distribution's package will do for a requirement.
 fn fits(problem: &Problem<'_>, requirement: &Requirement) -> bool {
     let any = VersionSpecifiers::empty();
@@ -272,11 +279,13 @@ impl Provider<'_> {
             (None, Err(UnsolvableOrCancelled::Unsolvable(conflict))) => {
                 let provider = solver.provider();
                 let mut learnt = provider.learnt.borrow_mut();
-                let before = learnt.open.len();
+                let before = learnt.open.len() + learnt.pre.len();
                 if provider.problem.reuse != Reuse::Require {
                     learnt.open.extend(provider.closed.borrow().iter().cloned());
                 }
-                if learnt.open.len() > before {
+                let perhaps = std::mem::take(&mut learnt.perhaps);
+                learnt.pre.extend(perhaps);
+                if learnt.open.len() + learnt.pre.len() > before {
                     return Ok(None);
                 }
                 drop(learnt);
@@ -314,9 +323,13 @@ impl Provider<'_> {
             }
             None => VersionSpecifiers::empty(),
         };
-        // Others of this run may have refused it: they would choose an older version of who asks for it.
-        if names_pre_release(&specifiers) && self.learnt.borrow_mut().pre.insert(package.clone()) {
-            return Ok(false);
+        if names_pre_release(&specifiers) && !self.pre.contains(package) {
+            let mut learnt = self.learnt.borrow_mut();
+            // Others of this run may have refused it: they would choose an older version of who asks for it.
+            if is_exact(&specifiers) && learnt.pre.insert(package.clone()) {
+                return Ok(false);
+            }
+            learnt.perhaps.insert(package.clone());
         }
         let open = !fits(self.problem, requirement)
             || !requirement.extras.is_empty() && !self.has_distros_version(package)?;
