@@ -5,6 +5,7 @@ mod deb;
 mod measure;
 mod repo;
 mod server;
+mod template;
 mod vm;
 
 use std::process::Command;
@@ -32,7 +33,7 @@ pub fn run(args: &Args) -> Result<()> {
     install::apt(&["gcc", "libc6-dev"])?;
     // A program takes minutes to build as it is shipped.
     let group = args.name.as_deref().and_then(|name| name.split(' ').next());
-    let only = group.filter(|group| ["deb", "repo", "aptcache", "vm"].contains(group));
+    let only = group.filter(|group| ["deb", "repo", "template", "aptcache", "vm"].contains(group));
     let programs = dist::build(only.map(|group| format!("bk-{group}")).as_deref())?;
     let dir = workspace::target()?.join("bench");
     bk::file::create_dir(&dir)?;
@@ -55,6 +56,9 @@ pub fn run(args: &Args) -> Result<()> {
         if !["repo serve", "repo publish"].map(Some).contains(&args.name.as_deref()) {
             cases.extend(repo::cases(&dir, program, args.packages, &wanted)?);
         }
+    }
+    if let Some(program) = named("bk-template").filter(|_| group("template")) {
+        cases.extend(template::cases(&dir, program)?);
     }
     if let Some(program) = named("bk-vm").filter(|_| group("vm")) {
         cases.extend(vm::cases(&dir, program)?);

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use bk::{Context, Result, display};
+use bk::Result;
 
+use super::deb::fresh;
 use super::measure::{Case, Target};
 use crate::{install, process};
 
@@ -70,13 +71,4 @@ pub fn cases(dir: &Path, bk_vm: &Path) -> Result<Vec<Case>> {
             }),
         },
     ])
-}
-
-/// Empties a folder.
-fn fresh(dir: &Path) -> Result<()> {
-    let failed = || format!("cannot empty '{}'", display(dir));
-    if dir.exists() {
-        std::fs::remove_dir_all(dir).context(failed)?;
-    }
-    bk::file::create_dir(dir)
 }
