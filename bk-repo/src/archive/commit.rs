@@ -387,10 +387,12 @@ pub fn head(store: &dyn Store) -> Result<u64> {
 /// number.
 pub fn create(store: &dyn Store, commit: &mut Commit) -> Result<bool> {
     commit.version = VERSION;
+    let mut intents = Vec::new();
     if commit.intents.len() > INTENTS {
+        intents = std::mem::take(&mut commit.intents);
         // Level 3, the default: they are read once in a while.
         let mut writer = BufWriter::new(zstd::Encoder::new(Vec::new(), 3)?);
-        serde_json::to_writer(&mut writer, &std::mem::take(&mut commit.intents))?;
+        serde_json::to_writer(&mut writer, &intents)?;
         let bytes = writer.into_inner().map_err(io::Error::from)?.finish()?;
         commit.more = Some(super::chunk::id(&bytes));
         // Before the commit that names it; one that is there says the same.
@@ -401,6 +403,9 @@ pub fn create(store: &dyn Store, commit: &mut Commit) -> Result<bool> {
     if created {
         // Without it the head is found a little later.
         drop(store.note(&hint(), commit.number.to_string().as_bytes()));
+    } else if !intents.is_empty() {
+        // It is tried again.
+        commit.intents = intents;
     }
     Ok(created)
 }

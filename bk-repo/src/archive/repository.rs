@@ -341,11 +341,13 @@ impl Writer<'_> {
     /// Says false if another wrote a commit meanwhile.
     fn attempt(&mut self, change: &mut Change, now: i64, keys: &[SecretKey]) -> Result<bool> {
         let old = self.head.clone().unwrap_or_default();
+        let own = change.intents.len();
         let mut new = Commit {
             number: old.number + 1,
             time: now,
             action: change.action.clone(),
-            intents: change.intents.clone(),
+            // Of an import they are many: no second copy.
+            intents: std::mem::take(&mut change.intents),
             more: None,
             upload: change.upload.clone(),
             ..old.clone()
@@ -425,6 +427,8 @@ impl Writer<'_> {
         // Before anybody else may have looked at the files.
         layouts.retain_mut(|(name, path, layout)| layout.witness(store, &folder(name, path)));
         if !commit::create(store, &mut new)? {
+            new.intents.truncate(own);
+            change.intents = new.intents;
             return Ok(false);
         }
         // From here on it is done, whatever happens: the next writer finishes what this one cannot.
