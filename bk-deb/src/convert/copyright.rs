@@ -482,15 +482,15 @@ mod tests {
     }
 
     #[test]
-    fn terms_without_how_to_use_them_are_the_licence() {
+    fn terms_without_how_to_use_them_are_the_licence() -> bk::Result<()> {
         for name in ["GPL-2", "GPL-3", "Apache-2.0"] {
-            let text =
-                std::fs::read_to_string(format!("/usr/share/common-licenses/{name}")).unwrap();
-            let (terms, _) = text.split_once(END).unwrap();
+            let text = std::fs::read_to_string(format!("/usr/share/common-licenses/{name}"))?;
+            let terms = text.split(END).next().unwrap_or_default();
             let short = without_common(&format!("{terms}{END}\n\nAnd more.\n"));
             assert!(short.contains(&format!("common-licenses/{name} on")), "{name}\n{short}");
             assert!(short.len() < 300 && short.ends_with("And more.\n"), "{name}\n{short}");
         }
+        Ok(())
     }
 
     /// What lintian's check looks for (old-fsf-address-in-copyright-file) is gone, and nothing else.
