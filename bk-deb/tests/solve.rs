@@ -273,52 +273,46 @@ fn a_wheelhouse_needs_no_network() {
     assert!(missing.contains("no index and no folder has 'nosuchthing'"), "{missing}");
 }
 
+/// Chooses among the wheels of a folder alone, as uv does, and returns what is chosen.
+#[track_caller]
+fn chosen_as_by_uv(wanted: &[&str], wheels: Wheels<'_>) -> BTreeMap<String, String> {
+    let dir = tempfile::tempdir().unwrap();
+    wheelhouse(dir.path(), wheels);
+    let links = dir.path().display().to_string();
+    let indexes = Indexes { find_links: vec![links.clone()], no_index: true, ..Indexes::default() };
+    let ours = Ask { wanted, indexes, ..Ask::default() };
+    let ours = ours.choose(&dir.path().join("cache")).unwrap().pins;
+    let alone = ["--no-index", "--find-links", &links];
+    assert_eq!(ours, uv(wanted, "http://127.0.0.1:1", &alone).unwrap());
+    ours
+}
+
 /// What requires a pre-release is not given up for an older version of itself, since others of the tree
 /// could not take it.
 #[test]
 fn a_pre_release_that_is_required_is_taken_by_all() {
-    let dir = tempfile::tempdir().unwrap();
-    wheelhouse(
-        dir.path(),
-        &[
-            ("app", "2.0", &["lib", "part==1.0b1"]),
-            ("app", "1.0", &["lib", "part"]),
-            ("lib", "1.0", &["part>=0.5"]),
-            ("part", "0.9", &[]),
-            ("part", "1.0b1", &[]),
-        ],
-    );
-    let links = dir.path().display().to_string();
-    let indexes = Indexes { find_links: vec![links.clone()], no_index: true, ..Indexes::default() };
-    let ours = Ask { wanted: &["app"], indexes, ..Ask::default() };
-    let ours = ours.choose(&dir.path().join("cache")).unwrap().pins;
-    assert_eq!(
-        ours,
-        uv(&["app"], "http://127.0.0.1:1", &["--no-index", "--find-links", &links]).unwrap()
-    );
-    assert_eq!(ours, pins(&[("app", "2.0"), ("lib", "1.0"), ("part", "1.0b1")]));
+    let wheels: [(&str, &str, &[&str]); 5] = [
+        ("app", "2.0", &["lib", "part==1.0b1"]),
+        ("app", "1.0", &["lib", "part"]),
+        ("lib", "1.0", &["part>=0.5"]),
+        ("part", "0.9", &[]),
+        ("part", "1.0b1", &[]),
+    ];
+    let expected = pins(&[("app", "2.0"), ("lib", "1.0"), ("part", "1.0b1")]);
+    assert_eq!(chosen_as_by_uv(&["app"], &wheels), expected);
 }
 
 /// Nobody gets a pre-release because some version of something would take one.
 #[test]
 fn a_pre_release_that_would_do_is_left_where_another_does() {
-    let dir = tempfile::tempdir().unwrap();
-    wheelhouse(
-        dir.path(),
-        &[
-            ("app", "1.0", &["part>=0.5a1", "lib"]),
-            ("lib", "1.0", &["part"]),
-            ("part", "0.9", &[]),
-            ("part", "1.0b1", &[]),
-        ],
-    );
-    let links = dir.path().display().to_string();
-    let indexes = Indexes { find_links: vec![links.clone()], no_index: true, ..Indexes::default() };
-    let ours = Ask { wanted: &["lib", "app"], indexes, ..Ask::default() };
-    let ours = ours.choose(&dir.path().join("cache")).unwrap().pins;
-    let expected =
-        uv(&["lib", "app"], "http://127.0.0.1:1", &["--no-index", "--find-links", &links]).unwrap();
-    assert_eq!(ours, expected);
+    let wheels: [(&str, &str, &[&str]); 4] = [
+        ("app", "1.0", &["part>=0.5a1", "lib"]),
+        ("lib", "1.0", &["part"]),
+        ("part", "0.9", &[]),
+        ("part", "1.0b1", &[]),
+    ];
+    let expected = pins(&[("app", "1.0"), ("lib", "1.0"), ("part", "0.9")]);
+    assert_eq!(chosen_as_by_uv(&["lib", "app"], &wheels), expected);
 }
 
 #[test]

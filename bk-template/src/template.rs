@@ -454,7 +454,6 @@ impl Maker<'_> {
         }
         for name in all {
             let from = below.join(&name);
-            let raw = self.raw.matched_path_or_any_parents(&from, false).is_ignore();
             let mut node = self.read(&from)?;
             let mut new = self.engine.render(&display(&from), &name, self.values)?;
             let filled_in = matches!(node, Node::File { .. })
@@ -479,7 +478,6 @@ impl Maker<'_> {
             }
             if let Node::File { bytes, .. } = &mut node
                 && filled_in
-                && !raw
                 && let Ok(text) = std::str::from_utf8(bytes)
             {
                 *bytes = self.engine.render(&display(&from), text, self.values)?.into_bytes();
