@@ -262,7 +262,7 @@ impl Supply<'_> {
     fn built(&self, source: &Path, key: &str) -> Result<PathBuf> {
         let version = self.target.python_version();
         // Another word for another way of building.
-        let out = self.folder.join("built").join(hex(&format!("{key} {version} buildflags")));
+        let out = self.folder.join("built").join(hex(&format!("{key} {version} buildflags times")));
         if source.is_file() {
             let there = std::fs::read_dir(&out).into_iter().flatten().filter_map(Result::ok);
             let mut wheels =

@@ -103,3 +103,32 @@ char *copy(const char *text) { static char kept[8]; char held[64]; strcpy(held, 
     );
     assert!(house.debs().is_empty());
 }
+
+/// What is built of an sdist is as old as the newest file in it, whatever the day: lintian takes what is
+/// newer than its changelog for changed.
+#[test]
+fn what_is_built_of_a_source_has_its_time() {
+    let house = House::new();
+    let backend = "    import time
+    at = time.gmtime(int(os.environ['SOURCE_DATE_EPOCH']))[:6]
+    name = 'old-1.0-py3-none-any.whl'
+    with zipfile.ZipFile(folder + '/' + name, 'w') as z:
+        for path, text in [('old.py', ''), ('old-1.0.dist-info/METADATA', open('PKG-INFO').read()),
+                ('old-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nTag: py3-none-any\\n'),
+                ('old-1.0.dist-info/RECORD', '')]:
+            z.writestr(zipfile.ZipInfo(path, at), text)
+    return name";
+    source(&house, "old", "", backend);
+    let archive = house.path("wheels/old-1.0.tar.gz");
+    let (from, to) = (house.dir.path().to_str().unwrap(), archive.to_str().unwrap());
+    for file in ["backend.py", "x.c", "PKG-INFO", "pyproject.toml", ""] {
+        let day = if file == "x.c" { "2015-03-04 05:06:08 UTC" } else { "2014-01-01 UTC" };
+        output("touch", &["-d", day, &format!("{from}/old-1.0/{file}")]);
+    }
+    output("tar", &["-C", from, "-czf", to, "old-1.0"]);
+    let paths = house.built(&["old"]);
+    let tree = unpacked(&house.path(&paths[0]));
+    let changelog = tree.path().join("usr/share/doc/python3-old/changelog.Debian.gz");
+    let said = output("zcat", &[changelog.to_str().unwrap()]);
+    assert!(said.contains("Wed, 4 Mar 2015 05:06:08 +0000"), "{said}");
+}

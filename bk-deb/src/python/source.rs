@@ -1,8 +1,16 @@
 //! Wheels from sources: an sdist or a project's folder, built by its own build system (PEP 517).
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use bk::{Cmd, Console, Context, Error, Result, display, file};
+
+use super::wheel;
+use crate::debian::compression;
+
+/// What a zip archive, and so a wheel, can say: from 1980 to 2107, in seconds since 1970.
+const TIMES: [u64; 2] = [315_532_800, 4_354_819_198];
 
 /// The interpreter of a version, `3.11`.
 pub(super) fn python(version: &str) -> Result<PathBuf> {
@@ -38,6 +46,23 @@ fn flags(console: &Console) -> Result<Option<Vec<(String, String)>>> {
     Ok(Some(all.map(of).collect()))
 }
 
+/// The newest time in an sdist, in seconds since 1970: what is made of it is as old.
+fn newest(sdist: &Path) -> Result<u64> {
+    let (file, mut newest) = (BufReader::new(File::open(sdist)?), 0);
+    if sdist.extension().is_some_and(|e| e == "zip") {
+        let archive = zip::ZipArchive::new(file)?;
+        for index in 0..archive.len() {
+            let time = archive.by_index_data(index)?.last_modified();
+            newest = newest.max(time.map_or(0, wheel::seconds));
+        }
+        return Ok(newest);
+    }
+    for entry in tar::Archive::new(compression::decode(file)?).entries()? {
+        newest = newest.max(entry?.header().mtime().unwrap_or(0));
+    }
+    Ok(newest)
+}
+
 /// Builds the wheel of `source`, an sdist or a folder, for Python `version`, into the folder `out`.
 ///
 /// With uv if there is one, else with pip; both in an environment of its own, with what the project
@@ -61,12 +86,14 @@ pub fn build(source: &Path, version: &str, out: &Path, console: &Console) -> Res
             .arg(dir.path())
             .arg(source)
     };
+    // A folder's times are those of its checkout.
+    let time = if source.is_file() { newest(source).context(failed)? } else { 0 };
     let flags = flags(console).context(failed)?;
     for (name, value) in flags.iter().flatten() {
         cmd = cmd.env(name, value);
     }
-    // zip knows no time before 1980; the time zone and the umask are not to be seen in the result.
-    cmd.env("SOURCE_DATE_EPOCH", "315532800")
+    // The time zone is not to be seen in the result.
+    cmd.env("SOURCE_DATE_EPOCH", time.clamp(TIMES[0], TIMES[1]).to_string())
         .env("TZ", "UTC")
         .env("LC_ALL", "C.UTF-8")
         .env("PYTHONHASHSEED", "0")

@@ -407,7 +407,7 @@ fn duplicate(start: u64, mut reader: impl Read + Seek) -> Result<String> {
     }
 }
 
-fn seconds(time: zip::DateTime) -> u64 {
+pub(super) fn seconds(time: zip::DateTime) -> u64 {
     let number = |n: u8| n as i8;
     let date = jiff::civil::Date::new(time.year() as i16, number(time.month()), number(time.day()));
     let clock = jiff::civil::Time::new(
