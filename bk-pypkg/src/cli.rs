@@ -25,8 +25,10 @@ enum Command {
 }
 
 impl Tool for Cli {
-    const NEEDS: &'static [Needs] =
-        &[Needs { program: "git", package: "git", what_for: "to begin repositories (--git)" }];
+    const NEEDS: &'static [Needs] = &[
+        Needs { program: "git", package: "git", what_for: "to begin repositories (--git)" },
+        Needs { program: "bk-flow", package: "BuildKit", what_for: "to set them up for git-flow" },
+    ];
 
     fn common(&self) -> &Common {
         &self.common

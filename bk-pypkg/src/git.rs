@@ -4,18 +4,6 @@ use std::path::Path;
 
 use bk::{Cmd, Console, Context, Error, Result, Status, display};
 
-/// The branches and prefixes of git-flow, as `git flow init --defaults` leaves them beside a branch `main`.
-const FLOW: [(&str, &str); 8] = [
-    ("branch.master", "main"),
-    ("branch.develop", "develop"),
-    ("prefix.feature", "feature/"),
-    ("prefix.bugfix", "bugfix/"),
-    ("prefix.release", "release/"),
-    ("prefix.hotfix", "hotfix/"),
-    ("prefix.support", "support/"),
-    ("prefix.versiontag", ""),
-];
-
 /// A person, by git's configuration.
 pub fn identity(console: &Console) -> (Option<String>, Option<String>) {
     let get = |key: &str| {
@@ -75,11 +63,13 @@ pub fn init(
     git(&["add", "--all"])?;
     git(&["commit", "--quiet", "--message=Begin the package"])?;
     if flow {
-        for (key, value) in FLOW {
-            git(&["config", &format!("gitflow.{key}"), value])?;
-        }
-        git(&["config", "--path", "gitflow.path.hooks", ".git/hooks"])?;
-        git(&["checkout", "--quiet", "-b", "develop"])?;
+        // Beside this program, or on PATH.
+        let beside = std::env::current_exe().ok().map(|own| own.with_file_name("bk-flow"));
+        let program = beside.filter(|program| program.is_file()).unwrap_or("bk-flow".into());
+        let init = Cmd::new(program, console).args(["init", "--defaults"]).current_dir(dir);
+        init.output().context(|| {
+            format!("the package in '{}' is made, but not set up for git-flow", display(dir))
+        })?;
     }
     Ok(())
 }

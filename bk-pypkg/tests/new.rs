@@ -186,8 +186,7 @@ fn the_repository_is_as_git_flow_makes_it() {
             world.run("git", dir, &["config", "--local", "--get-regexp", "^gitflow"]).ok();
         let mut settings: Vec<String> = settings
             .lines()
-            .map(|line| line.replace(world.path(dir).to_str().unwrap(), ""))
-            .map(|line| line.replace(" /.git", " .git"))
+            .map(|line| line.replace(world.path(dir).to_str().unwrap(), "HERE"))
             .collect();
         settings.sort();
         let branches = world.run("git", dir, &["branch", "--format=%(HEAD)%(refname)"]).ok();
