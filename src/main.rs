@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// BuildKit's own tools; a test holds these summaries equal to theirs.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("aptcache", "A cache in front of apt archives"),
     ("deb", "Python packages, and everything they need, as Debian packages"),
+    ("docsite", "A static site of packages' documentation, their downloads and an index for pip"),
     ("flow", "The git-flow branching model, with git-flow AVH's commands, settings and hooks"),
     ("pypkg", "Python packages set up for pip, Sphinx, the index and Debian"),
     ("repo", "A signed apt repository in a folder"),

@@ -7,6 +7,7 @@ pub fn commands() -> Vec<Command> {
     let mut commands = [
         bk_aptcache::cli::Cli::command(),
         bk_deb::cli::Cli::command(),
+        bk_docsite::cli::Cli::command(),
         bk_flow::cli::Cli::command(),
         bk_pypkg::cli::Cli::command(),
         bk_repo::cli::Cli::command(),
