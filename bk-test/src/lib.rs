@@ -1,0 +1,20 @@
+//! Tests of Python projects, run as the projects ship: built, installed in an environment of their own, and
+//! run by whoever runs them, which is found by reading.
+//!
+//! [`discover`] says what tests there are, [`declared`] what they need, [`project`] and [`backend`] make the
+//! wheel, [`environment`] installs it, [`execute`] runs the tests and hears what came of each.
+
+pub mod archive;
+pub mod backend;
+pub mod cli;
+pub mod declared;
+pub mod discover;
+pub mod environment;
+pub mod execute;
+pub mod ini;
+pub mod project;
+pub mod python;
+pub mod report;
+mod run;
+mod suite;
+pub mod tree;

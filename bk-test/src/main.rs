@@ -1,0 +1,3 @@
+//! See the crate.
+
+bk::main!(bk_test::cli::Cli);

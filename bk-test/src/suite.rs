@@ -1,0 +1,347 @@
+//! All tests of a project on one interpreter: found, given what they need, run.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bk::{Console, Context, Error, Result, file};
+use sha2::{Digest, Sha256};
+
+use crate::backend::{self, Build, EPOCH};
+use crate::declared;
+use crate::discover::{self, Found, Runner};
+use crate::environment::{Environments, Index, Recipe};
+use crate::execute::{self, Job, Place, Test};
+use crate::project::{Project, put_wheel};
+use crate::python::Python;
+use crate::report::Summary;
+use crate::{archive, tree};
+
+/// What is said of all tests, whatever they are run on.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Options {
+    /// Only what this one runs
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub runner: Vec<Runner>,
+    /// Install this extra of the project, instead of the one for tests
+    #[arg(long, value_name = "NAME")]
+    pub extra: Vec<String>,
+    /// Install this dependency group, instead of the one for tests
+    #[arg(long, value_name = "NAME")]
+    pub group: Vec<String>,
+    /// Install what this file lists, instead of what the project says
+    #[arg(short, long = "requirement", value_name = "FILE")]
+    pub requirements: Vec<PathBuf>,
+    /// Also install this
+    #[arg(long, value_name = "REQUIREMENT")]
+    pub with: Vec<String>,
+    #[command(flatten)]
+    pub index: Index,
+    /// Test the sources where they are, installed as `pip install -e`
+    #[arg(long)]
+    pub editable: bool,
+    /// Make the wheel and the environment again
+    #[arg(long)]
+    pub refresh: bool,
+    /// How long a test may take; then it has failed
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+    /// Arguments of the runner; others, if the project has several, run nothing then
+    #[arg(last = true, value_name = "RUNNER ARGS")]
+    pub args: Vec<String>,
+}
+
+fn seconds(text: &str) -> Result<Duration> {
+    let seconds: f64 = text.parse()?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| Error::new("not a time in seconds"))
+}
+
+/// What the machine has.
+pub struct Machine<'a> {
+    /// The folder of the cache that is ours.
+    pub cache: PathBuf,
+    /// PATH.
+    pub path: OsString,
+    /// CFLAGS.
+    pub flags: String,
+    /// Where it is told.
+    pub console: &'a Console,
+}
+
+/// Where the tests are run.
+struct Ready {
+    python: Vec<OsString>,
+    root: PathBuf,
+    variables: Vec<(String, OsString)>,
+    removed: Vec<&'static str>,
+    /// Folders and modules of the project; all, if it is not known.
+    places: Option<Vec<PathBuf>>,
+}
+
+/// Runs the tests of `project` on `python`, in an environment of their own if `isolated`.
+pub fn run(
+    project: &Project,
+    python: &Python,
+    isolated: bool,
+    options: &Options,
+    machine: &Machine,
+    tell: &mut dyn FnMut(&Test) -> Result<()>,
+) -> Result<(Summary, u8)> {
+    let found = discover::find(&project.files, &project.root, python, machine.console)?;
+    let mut runners = found.runners();
+    if !options.runner.is_empty() {
+        if found.has_examples() && !runners.contains(&Runner::Doctest) {
+            runners.push(Runner::Doctest);
+        }
+        runners.retain(|runner| options.runner.contains(runner));
+    } else if found.has_examples() && !runners.contains(&Runner::Doctest) {
+        machine.console.info(
+            "there are examples ('>>>'), but nothing in the project speaks of doctest: --runner doctest runs them",
+        );
+    }
+    if !options.args.is_empty() {
+        runners.truncate(1);
+    }
+    if runners.is_empty() {
+        return Err(discover::no_tests(&project.subject));
+    }
+    let ready = match isolated {
+        true => prepare(project, python, &found, &runners, options, machine)?,
+        false => Ready {
+            python: vec![python.program.clone().into()],
+            root: project.root.clone(),
+            variables: Vec::new(),
+            removed: Vec::new(),
+            places: None,
+        },
+    };
+    let mut summary = Summary { python: python.version.clone(), ..Summary::default() };
+    let (mut status, mut names, mut doctests) = (0, Vec::new(), Vec::new());
+    for runner in runners {
+        let Some(job) =
+            job(runner, &found, &ready, &doctests, project, isolated, options, machine)?
+        else {
+            continue;
+        };
+        let place = Place {
+            python: ready.python.clone(),
+            root: &ready.root,
+            scratch: project.scratch(),
+            variables: ready.variables.clone(),
+            removed: ready.removed.clone(),
+            timeout: options.timeout,
+            console: machine.console,
+        };
+        let ran = execute::run(&job, &place, &mut |test| {
+            summary.add(&test);
+            tell(&test)
+        })?;
+        doctests.extend(ran.doctests);
+        if ran.tests > 0 {
+            names.push(runner.name());
+        }
+        // That one of several runners has nothing to run is no failure.
+        if status == 0 && ran.status != 5 {
+            status = ran.status;
+        }
+    }
+    summary.runner = names.join("+");
+    if summary.tests() == 0 && status == 0 {
+        return Err(discover::no_tests(&project.subject));
+    }
+    Ok((summary, status))
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that is known decides what a runner is told")]
+fn job(
+    runner: Runner,
+    found: &Found,
+    ready: &Ready,
+    doctests: &[PathBuf],
+    project: &Project,
+    isolated: bool,
+    options: &Options,
+    machine: &Machine,
+) -> Result<Option<Job>> {
+    let there = |paths: &[PathBuf]| -> Vec<PathBuf> {
+        let all = paths.iter().map(|path| ready.root.join(path));
+        all.filter(|path| path.is_file() && !doctests.contains(path)).collect()
+    };
+    let mut job = Job {
+        runner,
+        args: options.args.clone(),
+        files: Vec::new(),
+        texts: Vec::new(),
+        names: Vec::new(),
+        flags: Vec::new(),
+    };
+    match runner {
+        Runner::Pytest => {
+            let options = found.pytest.options.get("addopts");
+            if isolated && options.is_none_or(|text| !text.contains("no:cacheprovider")) {
+                // What failed last time is remembered, though the folder it is run in is gone.
+                let hash = Sha256::digest(project.root.as_os_str().as_encoded_bytes());
+                let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+                let dir = machine.cache.join("pytest").join(name);
+                job.args.splice(0..0, ["-o".into(), format!("cache_dir={}", dir.display())]);
+            }
+        }
+        Runner::Suite => job.names.extend(found.suite.clone()),
+        Runner::Unittest => job.files = there(&found.unittest),
+        Runner::Doctest => {
+            job.files = there(&found.modules);
+            if let Some(places) = &ready.places {
+                job.files.retain(|path| places.iter().any(|place| path.starts_with(place)));
+            }
+            job.texts = there(&found.texts);
+            job.flags = found.pytest.doctest_flags();
+            if job.files.is_empty() && job.texts.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(job))
+}
+
+/// Builds the project, installs it with what its tests need, and makes the folder they are run in: a copy of
+/// the project in which its packages are those of the wheel. So the folder can be on the path, as many tests
+/// expect, and still nothing is tested that does not ship; and what tests leave behind is gone.
+fn prepare(
+    project: &Project,
+    python: &Python,
+    found: &Found,
+    runners: &[Runner],
+    options: &Options,
+    machine: &Machine,
+) -> Result<Ready> {
+    let console = machine.console;
+    let mut environments = Environments::new(&machine.cache, machine.path.clone(), console);
+    environments.refresh = options.refresh;
+    let pyproject = backend::pyproject(&project.root)?;
+    let mut recipe = Recipe { index: options.index.clone(), ..Recipe::default() };
+    let (wheel, extras) = match options.editable {
+        true => (None, declared::extras(&pyproject)),
+        false => {
+            let build = Build {
+                subject: &project.subject,
+                python,
+                environments: &environments,
+                index: &options.index,
+                epoch: EPOCH,
+                flags: &machine.flags,
+                console,
+            };
+            let wheel = project.wheel(&machine.cache, &build)?;
+            let extras = match &wheel {
+                Some(wheel) => extras_of(wheel)?,
+                None => declared::extras(&pyproject),
+            };
+            (wheel, extras)
+        }
+    };
+    let declared = if options.extra.is_empty()
+        && options.group.is_empty()
+        && options.requirements.is_empty()
+    {
+        declared::find(&project.root, &pyproject, &extras, found)?
+    } else {
+        let mut own = declared::Declared { extras: options.extra.clone(), ..Default::default() };
+        for group in &options.group {
+            own.requirements.extend(declared::group(&pyproject, group)?);
+        }
+        for path in &options.requirements {
+            let failed = || format!("cannot open '{}'", bk::display(path));
+            own.files.push(path.canonicalize().context(failed)?);
+        }
+        own
+    };
+    if !declared.source.is_empty() {
+        console.info(&format!("what the tests need is said by {}", declared.source));
+    }
+    if let Some(extra) = options.extra.iter().find(|extra| !extras.contains(*extra)) {
+        let known: Vec<&str> = extras.iter().map(String::as_str).collect();
+        return Err(Error::new(format!("the project has no extra '{}'", bk::sanitize(extra)))
+            .hint(format!("it has: {}", known.join(", "))));
+    }
+    match (&wheel, options.editable) {
+        (_, true) => recipe.editable = Some((project.root.clone(), declared.extras.clone())),
+        (Some(wheel), _) => recipe.wheel = Some((wheel.clone(), declared.extras.clone())),
+        (None, _) => {
+            let all = declared.extras.iter().flat_map(|name| declared::extra(&pyproject, name));
+            recipe.requirements.extend(all);
+        }
+    }
+    recipe.requirements.extend(declared.requirements);
+    recipe.files = declared.files;
+    recipe.requirements.extend(options.with.clone());
+    if runners.contains(&Runner::Pytest) {
+        recipe.requirements.push("pytest".into());
+        recipe.requirements.extend(found.pytest.plugins());
+    }
+    let environment = environments.get(python, &recipe)?;
+    let (root, places) = match (options.editable, &wheel) {
+        (true, _) => (project.root.clone(), None),
+        (false, wheel) => {
+            let name = project.root.file_name().unwrap_or_default();
+            let root = project.scratch().join("tree").join(&python.version).join(name);
+            file::create_dir(&root)?;
+            tree::copy(&project.files, &root)?;
+            let places = wheel.as_ref().map(|wheel| put_wheel(wheel, &root)).transpose()?;
+            (root, places)
+        }
+    };
+    let variables = vec![
+        ("PATH".to_owned(), environment.path().to_owned()),
+        ("VIRTUAL_ENV".to_owned(), environment.dir().as_os_str().to_owned()),
+        ("PYTHONDONTWRITEBYTECODE".to_owned(), "1".into()),
+    ];
+    Ok(Ready {
+        python: vec![environment.python.clone().into()],
+        root,
+        variables,
+        removed: vec!["PYTHONPATH", "PYTHONHOME"],
+        places,
+    })
+}
+
+/// The extras of a wheel.
+fn extras_of(wheel: &Path) -> Result<BTreeSet<String>> {
+    let members = archive::read(wheel)?;
+    let metadata = members
+        .iter()
+        .find(|(path, _)| path.ends_with(".dist-info/METADATA") && path.matches('/').count() == 1);
+    let text = metadata.map(|(_, member)| String::from_utf8_lossy(&member.data).into_owned());
+    Ok(declared::provided_extras(&text.unwrap_or_default()))
+}
+
+/// What may be done about failures that have a usual reason.
+pub fn hints(tests: &[Test]) -> Vec<String> {
+    let mut hints = Vec::new();
+    let bad = || tests.iter().filter(|test| test.outcome.is_bad());
+    let missing: BTreeSet<&str> = bad()
+        .filter_map(|test| test.message.as_deref()?.split_once("No module named '"))
+        .filter_map(|(_, rest)| rest.split(['\'', '.']).next())
+        .collect();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.into_iter().collect();
+        hints.push(format!(
+            "there is no module '{}': --with installs what the project does not name, --extra and --group what it does",
+            names.join("', '")
+        ));
+    }
+    let examples = bad().filter(|test| test.runner == Runner::Doctest).count();
+    if examples > 0
+        && examples == bad().count()
+        && tests.iter().any(|t| t.runner != Runner::Doctest)
+    {
+        hints.push(
+            "only examples failed; if they are not meant as tests, name the --runner that is"
+                .into(),
+        );
+    }
+    hints
+}
