@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// BuildKit's own tools; a test holds these summaries equal to theirs.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 9] = [
     ("aptcache", "A cache in front of apt archives"),
     ("deb", "Python packages, and everything they need, as Debian packages"),
     ("docsite", "A static site of packages' documentation, their downloads and an index for pip"),
@@ -18,6 +18,7 @@ const TOOLS: [(&str, &str); 8] = [
     ("pypkg", "Python packages set up for pip, Sphinx, the index and Debian"),
     ("repo", "A signed apt repository in a folder"),
     ("template", "Templates made from examples, and what is like them made from templates"),
+    ("test", "Tests of Python projects run as they ship, and their sdists, wheels and eggs"),
     ("vm", "Virtual machines to test packages in"),
 ];
 

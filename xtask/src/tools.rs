@@ -12,6 +12,7 @@ pub fn commands() -> Vec<Command> {
         bk_pypkg::cli::Cli::command(),
         bk_repo::cli::Cli::command(),
         bk_template::cli::Cli::command(),
+        bk_test::cli::Cli::command(),
         bk_vm::cli::Cli::command(),
     ];
     for command in &mut commands {
