@@ -3,6 +3,7 @@
 use bk::{Common, Needs, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
+use crate::release::Release;
 use crate::run::Run;
 
 /// Tests of Python projects run as they ship, and their sdists, wheels and eggs
@@ -18,6 +19,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(Run),
+    Release(Release),
 }
 
 impl Tool for Cli {
@@ -34,6 +36,7 @@ impl Tool for Cli {
     fn run(self, session: &mut Session) -> Result<Status> {
         match self.command {
             Command::Run(command) => command.run(session),
+            Command::Release(command) => command.run(session),
         }
     }
 }

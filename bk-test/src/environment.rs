@@ -114,6 +114,7 @@ impl<'a> Environments<'a> {
         }
         words.extend(recipe.wheel.iter().map(|(path, names)| extras(path, names)));
         words.extend(recipe.requirements.iter().cloned());
+        environment.remove_setuptools()?;
         environment.install(&words, self.console)?;
         file::write(&stamp, "")?;
         Ok(environment)
@@ -160,6 +161,28 @@ impl Environment {
     pub fn add(&self, requirements: &[String], console: &Console) -> Result<()> {
         let _lock = self.lock(console)?;
         self.install(requirements, console)
+    }
+
+    /// Removes the setuptools that venv puts there before Python 3.12: nobody asked for it in that version, and
+    /// with uv it is not there.
+    fn remove_setuptools(&self) -> Result<()> {
+        let library = self.dir.join("lib").read_dir()?.flatten();
+        for entry in library.filter_map(|dir| dir.path().join("site-packages").read_dir().ok()) {
+            for path in entry.flatten().map(|entry| entry.path()) {
+                let name = path.file_name().map(display).unwrap_or_default();
+                let own =
+                    ["setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence"];
+                if own.iter().any(|own| name.starts_with(own)) {
+                    let removed = if path.is_dir() {
+                        fs::remove_dir_all(&path)
+                    } else {
+                        fs::remove_file(&path)
+                    };
+                    removed.context(|| format!("cannot remove '{}'", display(&path)))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn install(&self, words: &[String], console: &Console) -> Result<()> {

@@ -6,14 +6,18 @@
 
 pub mod archive;
 pub mod backend;
+pub mod check;
 pub mod cli;
 pub mod declared;
 pub mod discover;
+pub mod egg;
 pub mod environment;
 pub mod execute;
 pub mod ini;
+pub mod pack;
 pub mod project;
 pub mod python;
+mod release;
 pub mod report;
 mod run;
 mod suite;

@@ -69,6 +69,11 @@ impl Project {
         self.scratch.path()
     }
 
+    /// The wheel that was given.
+    pub fn given_wheel(&self) -> Option<&Path> {
+        self.wheel.as_deref()
+    }
+
     /// A copy of the project that a build may write to.
     pub fn copy(&self, name: &str) -> Result<PathBuf> {
         let to = self.scratch().join(name).join(self.root.file_name().unwrap_or_default());

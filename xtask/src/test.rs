@@ -91,6 +91,7 @@ pub const PYTHON: &[&str] = &[
     "pytest",
     "pytest-cov",
     "ruff",
+    "setuptools",
     "sphinx",
     "twine",
     "uv",
