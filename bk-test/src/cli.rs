@@ -3,6 +3,7 @@
 use bk::{Common, Needs, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
+use crate::matrix::Matrix;
 use crate::release::Release;
 use crate::run::Run;
 
@@ -19,6 +20,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(Run),
+    Matrix(Matrix),
     Release(Release),
 }
 
@@ -36,6 +38,7 @@ impl Tool for Cli {
     fn run(self, session: &mut Session) -> Result<Status> {
         match self.command {
             Command::Run(command) => command.run(session),
+            Command::Matrix(command) => command.run(session),
             Command::Release(command) => command.run(session),
         }
     }

@@ -126,6 +126,8 @@ pub struct Place<'a> {
     pub timeout: Option<Duration>,
     /// Where it is told.
     pub console: &'a Console,
+    /// A file for what the runner says; otherwise that goes to stderr.
+    pub log: Option<&'a Path>,
 }
 
 /// What came of a runner.
@@ -196,7 +198,10 @@ pub fn run(job: &Job, place: &Place, tell: &mut dyn FnMut(Test) -> Result<()>) -
             command.env_remove(name);
         }
         command.stdin(Stdio::null());
-        if place.console.level() == Level::Quiet {
+        if let Some(log) = place.log {
+            let log = File::options().append(true).create(true).open(log).context(failed)?;
+            command.stdout(log.try_clone().context(failed)?).stderr(log);
+        } else if place.console.level() == Level::Quiet {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         } else {
             // stdout is for records.

@@ -14,6 +14,7 @@ pub mod egg;
 pub mod environment;
 pub mod execute;
 pub mod ini;
+mod matrix;
 pub mod pack;
 pub mod project;
 pub mod python;

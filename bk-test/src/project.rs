@@ -74,9 +74,9 @@ impl Project {
         self.wheel.as_deref()
     }
 
-    /// A copy of the project that a build may write to.
-    pub fn copy(&self, name: &str) -> Result<PathBuf> {
-        let to = self.scratch().join(name).join(self.root.file_name().unwrap_or_default());
+    /// A copy of the project, in the folder `dir`, that a build may write to.
+    pub fn copy(&self, dir: &Path) -> Result<PathBuf> {
+        let to = dir.join(self.root.file_name().unwrap_or_default());
         file::create_dir(&to)?;
         tree::copy(&self.files, &to)?;
         // Backends that ask git for the version find it through a file, as in a work tree of its own.
@@ -120,9 +120,12 @@ impl Project {
         {
             return Ok(Some(wheel));
         }
-        let out = self.scratch().join("out");
+        // Others may build it for other interpreters at the same time.
+        let dir = TempDir::new_in(self.scratch())?;
+        let out = dir.path().join("out");
         file::create_dir(&out)?;
-        let made = backend.build(Kind::Wheel, &self.copy("build")?, &out, build)?;
+        let made =
+            backend.build(Kind::Wheel, &self.copy(&dir.path().join("build"))?, &out, build)?;
         file::create_dir(&kept)?;
         let wheel = kept.join(made.file_name().unwrap_or_default());
         fs::rename(&made, &wheel).context(|| format!("cannot keep '{}'", display(&wheel)))?;

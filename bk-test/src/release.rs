@@ -98,7 +98,7 @@ impl Release {
     /// Runs the command.
     pub fn run(self, session: &mut Session) -> Result<Status> {
         let console = session.console.clone();
-        let (machine, chosen) = (machine(session)?, session.epoch);
+        let (machine, chosen) = (machine(session, &console)?, session.epoch);
         let python = python::find(self.python.as_deref(), pyenv().as_deref(), &console)?;
         let project = Project::open(&self.project, &machine.cache)?;
         let epoch = match chosen {
@@ -165,7 +165,7 @@ impl Release {
             None => {
                 let out = project.scratch().join("release");
                 file::create_dir(&out)?;
-                let root = project.copy("source")?;
+                let root = project.copy(&out.join("source"))?;
                 let sdist = Backend::of(&root)?.build(Kind::Sdist, &root, &out, build)?;
                 let members = archive::read(&sdist)?;
                 let bytes = pack::sdist(&members, build.epoch)?;
@@ -185,7 +185,7 @@ impl Release {
                     return Ok(made);
                 }
                 let from = Project::open(&path, project.scratch())?;
-                let root = from.copy("build")?;
+                let root = from.copy(&out.join("build"))?;
                 let first = Backend::of(&root)?.build(Kind::Wheel, &root, &out, build)?;
                 let members = archive::read(&first)?;
                 let info = format!("{}/METADATA", pack::dist_info(&members)?);

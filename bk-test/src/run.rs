@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bk::record::Format;
-use bk::{Error, Result, Session, Status, file};
+use bk::{Console, Error, Result, Session, Status, file};
 use clap::Args;
 
 use crate::execute::Test;
@@ -64,7 +64,7 @@ pub fn pyenv() -> Option<PathBuf> {
 }
 
 /// What the machine has, as the environment says.
-pub fn machine(session: &Session) -> Result<Machine<'_>> {
+pub fn machine<'a>(session: &Session, console: &'a Console) -> Result<Machine<'a>> {
     let cache = session.dirs.cache.join("test");
     file::create_dir(&cache)?;
     Ok(Machine {
@@ -72,7 +72,8 @@ pub fn machine(session: &Session) -> Result<Machine<'_>> {
         cache: cache.canonicalize()?,
         path: std::env::var_os("PATH").unwrap_or_default(),
         flags: std::env::var("CFLAGS").unwrap_or_default(),
-        console: &session.console,
+        console,
+        log: None,
     })
 }
 
@@ -80,7 +81,7 @@ impl Run {
     /// Runs the command.
     pub fn run(self, session: &mut Session) -> Result<Status> {
         let console = session.console.clone();
-        let machine = Machine { console: &console, ..machine(session)? };
+        let machine = machine(session, &console)?;
         if self.tap && session.out.format() == Format::Json {
             return Err(Error::new("--tap and --json are two forms of the same")
                 .hint("give one of them")

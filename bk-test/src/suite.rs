@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bk::{Console, Context, Error, Result, file};
+use bk::file::{self, TempDir};
+use bk::{Console, Context, Error, Result};
 use sha2::{Digest, Sha256};
 
 use crate::backend::{self, Build, EPOCH};
@@ -61,6 +62,7 @@ fn seconds(text: &str) -> Result<Duration> {
 }
 
 /// What the machine has.
+#[derive(Clone)]
 pub struct Machine<'a> {
     /// The folder of the cache that is ours.
     pub cache: PathBuf,
@@ -70,6 +72,8 @@ pub struct Machine<'a> {
     pub flags: String,
     /// Where it is told.
     pub console: &'a Console,
+    /// A file for what runners say; otherwise that goes to stderr.
+    pub log: Option<&'a Path>,
 }
 
 /// Where the tests are run.
@@ -80,6 +84,8 @@ struct Ready {
     removed: Vec<&'static str>,
     /// Folders and modules of the project; all, if it is not known.
     places: Option<Vec<PathBuf>>,
+    /// Holds the copy of the project.
+    _tree: Option<TempDir>,
 }
 
 /// Runs the tests of `project` on `python`, in an environment of their own if `isolated`.
@@ -117,6 +123,7 @@ pub fn run(
             variables: Vec::new(),
             removed: Vec::new(),
             places: None,
+            _tree: None,
         },
     };
     let mut summary = Summary { python: python.version.clone(), ..Summary::default() };
@@ -135,6 +142,7 @@ pub fn run(
             removed: ready.removed.clone(),
             timeout: options.timeout,
             console: machine.console,
+            log: machine.log,
         };
         let ran = execute::run(&job, &place, &mut |test| {
             summary.add(&test);
@@ -283,17 +291,15 @@ fn prepare(
         recipe.requirements.extend(found.pytest.plugins());
     }
     let environment = environments.get(python, &recipe)?;
-    let (root, places) = match (options.editable, &wheel) {
-        (true, _) => (project.root.clone(), None),
-        (false, wheel) => {
-            let name = project.root.file_name().unwrap_or_default();
-            let root = project.scratch().join("tree").join(&python.version).join(name);
-            file::create_dir(&root)?;
-            tree::copy(&project.files, &root)?;
-            let places = wheel.as_ref().map(|wheel| put_wheel(wheel, &root)).transpose()?;
-            (root, places)
-        }
-    };
+    let (mut root, mut places, mut copied) = (project.root.clone(), None, None);
+    if !options.editable {
+        let dir = TempDir::new_in(project.scratch())?;
+        root = dir.path().join(project.root.file_name().unwrap_or_default());
+        file::create_dir(&root)?;
+        tree::copy(&project.files, &root)?;
+        places = wheel.as_ref().map(|wheel| put_wheel(wheel, &root)).transpose()?;
+        copied = Some(dir);
+    }
     let variables = vec![
         ("PATH".to_owned(), environment.path().to_owned()),
         ("VIRTUAL_ENV".to_owned(), environment.dir().as_os_str().to_owned()),
@@ -305,6 +311,7 @@ fn prepare(
         variables,
         removed: vec!["PYTHONPATH", "PYTHONHOME"],
         places,
+        _tree: copied,
     })
 }
 
