@@ -6,6 +6,7 @@ mod measure;
 mod repo;
 mod server;
 mod template;
+mod test;
 mod vm;
 
 use std::process::Command;
@@ -33,7 +34,8 @@ pub fn run(args: &Args) -> Result<()> {
     install::apt(&["gcc", "libc6-dev"])?;
     // A program takes minutes to build as it is shipped.
     let group = args.name.as_deref().and_then(|name| name.split(' ').next());
-    let only = group.filter(|group| ["deb", "repo", "template", "aptcache", "vm"].contains(group));
+    let only =
+        group.filter(|group| ["deb", "repo", "template", "test", "aptcache", "vm"].contains(group));
     let programs = dist::build(only.map(|group| format!("bk-{group}")).as_deref())?;
     let dir = workspace::target()?.join("bench");
     bk::file::create_dir(&dir)?;
@@ -59,6 +61,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if let Some(program) = named("bk-template").filter(|_| group("template")) {
         cases.extend(template::cases(&dir, program)?);
+    }
+    if let Some(program) = named("bk-test").filter(|_| group("test")) {
+        cases.extend(test::cases(&dir, program)?);
     }
     if let Some(program) = named("bk-vm").filter(|_| group("vm")) {
         cases.extend(vm::cases(&dir, program)?);
