@@ -10,6 +10,10 @@ use bk::{Context, Error, Result, display, sanitize};
 
 /// What an archive may unpack to: more than any source on Python's index has.
 const SIZE_LIMIT: u64 = 4 << 30;
+/// From here on it must not unpack to more than [`RATIO_LIMIT`] times its size: less than that harms no machine.
+const RATIO_FROM: u64 = 256 << 20;
+/// Text shrinks to a fifth, tables of zeros to a fiftieth; gzip itself ends at a thousandth.
+const RATIO_LIMIT: u64 = 200;
 /// How many members it may have: ten times what large ones have.
 const MEMBERS_LIMIT: usize = 1 << 18;
 
@@ -38,8 +42,10 @@ struct Budget {
 }
 
 impl Budget {
-    fn new() -> Self {
-        Budget { bytes: SIZE_LIMIT, members: MEMBERS_LIMIT }
+    fn of(archive: &Path) -> Self {
+        let size = archive.metadata().map_or(0, |meta| meta.len());
+        let bytes = RATIO_FROM.max(size.saturating_mul(RATIO_LIMIT)).min(SIZE_LIMIT);
+        Budget { bytes, members: MEMBERS_LIMIT }
     }
 
     fn member(&mut self) -> Result<()> {
@@ -52,10 +58,9 @@ impl Budget {
 
     fn copy(&mut self, from: &mut dyn Read, to: &mut impl Write) -> Result<()> {
         let copied = io::copy(&mut from.take(self.bytes + 1), to)?;
-        self.bytes = self
-            .bytes
-            .checked_sub(copied)
-            .ok_or_else(|| Error::new(format!("it unpacks to more than {SIZE_LIMIT} bytes")))?;
+        self.bytes = self.bytes.checked_sub(copied).ok_or_else(|| {
+            Error::new("it unpacks to far more than a source or a wheel of its size has")
+        })?;
         Ok(())
     }
 }
@@ -154,7 +159,7 @@ fn resolve(from: &Path, to: &Path) -> Option<PathBuf> {
 /// Unpacks an archive into a folder that is empty. Links become the files they lead to, which come before
 /// them: so nothing is ever written through a link.
 pub fn unpack(archive: &Path, to: &Path) -> Result<()> {
-    let mut budget = Budget::new();
+    let mut budget = Budget::of(archive);
     let mut links = Vec::new();
     let unpack = || -> Result<()> {
         each(archive, |item| {
@@ -191,10 +196,10 @@ fn create_parent(path: &Path) -> Result<()> {
     path.parent().map_or(Ok(()), bk::file::create_dir)
 }
 
-/// The members of an archive. Names that are no UTF-8, and links, are refused.
+/// The members of an archive; links are what they lead to, which comes before them.
 pub fn read(archive: &Path) -> Result<Members> {
     let mut members = Members::new();
-    let mut budget = Budget::new();
+    let mut budget = Budget::of(archive);
     let mut read = || {
         each(archive, |item| {
             budget.member()?;

@@ -111,8 +111,6 @@ impl Backend {
                 .env("PYTHONDONTWRITEBYTECODE", "1")
                 .env_remove("PYTHONPATH")
                 .env_remove("PYTHONHOME")
-                // git must not write what it sees in the copy into the index of the original.
-                .env("GIT_OPTIONAL_LOCKS", "0")
                 .output()
                 .context(failed)
                 .hint(|| {

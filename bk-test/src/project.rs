@@ -79,12 +79,9 @@ impl Project {
         let to = dir.join(self.root.file_name().unwrap_or_default());
         file::create_dir(&to)?;
         tree::copy(&self.files, &to)?;
-        // Backends that ask git for the version find it through a file, as in a work tree of its own.
-        let git = self.root.join(".git");
-        if git.is_dir() {
-            file::write(&to.join(".git"), format!("gitdir: {}\n", git.display()))?;
-        } else if git.is_file() {
-            fs::copy(&git, to.join(".git")).context(|| "cannot copy '.git'".into())?;
+        if let Some(git) = git_dir(&self.root) {
+            work_tree(&git, &to, &dir.join("git"))
+                .context(|| format!("cannot copy '{}'", display(&git)))?;
         }
         Ok(to)
     }
@@ -107,10 +104,10 @@ impl Project {
         hash.update(&build.python.identity);
         hash.update(format!("{:?} {:?} {}", backend.requires, build.index, build.flags));
         // The version may come from git, which no file of the project tells of.
-        for name in ["HEAD", "logs/HEAD", "packed-refs"] {
-            hash.update(
-                file::read(&self.root.join(".git").join(name), 64 << 20).unwrap_or_default(),
-            );
+        if let Some(git) = git_dir(&self.root) {
+            for name in ["HEAD", "logs/HEAD", "packed-refs"] {
+                hash.update(file::read(&git.join(name), GIT_LIMIT).unwrap_or_default());
+            }
         }
         let key: String =
             hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -131,6 +128,42 @@ impl Project {
         fs::rename(&made, &wheel).context(|| format!("cannot keep '{}'", display(&wheel)))?;
         Ok(Some(wheel))
     }
+}
+
+/// What git has in one of its lists: more than any has.
+const GIT_LIMIT: u64 = 64 << 20;
+
+/// The folder where git keeps what it knows of a folder.
+fn git_dir(root: &Path) -> Option<PathBuf> {
+    let git = root.join(".git");
+    if git.is_dir() {
+        return Some(git);
+    }
+    // A work tree of its own, or a submodule.
+    let text = fs::read_to_string(&git).ok()?;
+    let dir = root.join(text.strip_prefix("gitdir:")?.trim());
+    dir.is_dir().then_some(dir)
+}
+
+/// Makes the folder `to` a work tree of the repository `git`, so that backends can ask git for the version and
+/// the files; what git writes then of what it sees there is in `own`, and gone with it.
+fn work_tree(git: &Path, to: &Path, own: &Path) -> Result<()> {
+    let git = git.canonicalize()?;
+    let common = match fs::read_to_string(git.join("commondir")) {
+        Ok(text) => git.join(text.trim()),
+        Err(_) => git.clone(),
+    };
+    file::create_dir(own)?;
+    for name in ["HEAD", "index"] {
+        if git.join(name).is_file() {
+            fs::copy(git.join(name), own.join(name))?;
+        }
+    }
+    let line = |path: &Path| [path.as_os_str().as_encoded_bytes(), b"\n"].concat();
+    let pointer = to.join(".git");
+    file::write(&own.join("commondir"), line(&common))?;
+    file::write(&own.join("gitdir"), line(&pointer))?;
+    file::write(&pointer, [b"gitdir: ", line(own).as_slice()].concat())
 }
 
 /// The wheel in a folder.

@@ -48,7 +48,7 @@ pub struct Options {
     /// How long a test may take; then it has failed
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
-    /// Arguments of the runner; others, if the project has several, run nothing then
+    /// Arguments of pytest; other runners, if the project has several, run nothing then
     #[arg(last = true, value_name = "RUNNER ARGS")]
     pub args: Vec<String>,
 }
@@ -100,6 +100,10 @@ pub fn run(
     let found = discover::find(&project.files, &project.root, python, machine.console)?;
     let mut runners = found.runners();
     if !options.runner.is_empty() {
+        // Who is asked for runs also what the project does not seem to be made for.
+        if options.runner.contains(&Runner::Pytest) && !runners.contains(&Runner::Pytest) {
+            runners.insert(0, Runner::Pytest);
+        }
         if found.has_examples() && !runners.contains(&Runner::Doctest) {
             runners.push(Runner::Doctest);
         }
@@ -111,6 +115,11 @@ pub fn run(
     }
     if !options.args.is_empty() {
         runners.truncate(1);
+    }
+    if !options.args.is_empty() && runners.first().is_some_and(|first| *first != Runner::Pytest) {
+        return Err(Error::new("only pytest takes arguments, and the tests are not run by it")
+            .hint("leave out what stands behind '--', or name --runner pytest")
+            .status(bk::Status::Usage));
     }
     if runners.is_empty() {
         return Err(discover::no_tests(&project.subject));

@@ -40,10 +40,13 @@ pub struct Entry {
 }
 
 /// The files of a project, sorted. What git ignores counts too: it may be made there to be shipped. What
-/// builds and test programs leave behind does not count.
+/// builds and test programs leave behind does not count, unless it was published.
 pub fn files(root: &Path) -> Result<Vec<Entry>> {
+    // An sdist has a PKG-INFO (PEP 643), and of a `.egg-info` in it setuptools knows what belongs to a package.
+    let published = root.join("PKG-INFO").is_file();
     let mut walk = WalkBuilder::new(root);
-    walk.standard_filters(false).filter_entry(belongs).sort_by_file_name(std::ffi::OsStr::cmp);
+    walk.standard_filters(false).sort_by_file_name(std::ffi::OsStr::cmp);
+    walk.filter_entry(move |entry| published || belongs(entry));
     let mut all = Vec::new();
     for entry in walk.build() {
         let entry = entry.context(|| format!("cannot read the folder '{}'", display(root)))?;

@@ -162,3 +162,43 @@ fn an_egg_is_unzipped_where_its_modules_need_files() {
         .says("cannot build the sdist")
         .says("no_such");
 }
+
+#[test]
+fn what_git_knows_of_a_project_reaches_its_sdist_and_its_wheel() {
+    let world = World::new();
+    world.write(
+        "p/pyproject.toml",
+        "[build-system]\nrequires = ['setuptools', 'setuptools_scm']\nbuild-backend = 'setuptools.build_meta'\n\
+         [project]\nname = 'demo'\ndynamic = ['version']\n[tool.setuptools]\npackages = ['demo']\n[tool.setuptools_scm]\n",
+    );
+    world.write("p/demo/__init__.py", "");
+    world.write("p/demo/data.txt", "x");
+    let git = |args: &[&str]| {
+        let words = [
+            &[
+                "GIT_COMMITTER_DATE=@1600000000 +0000",
+                "git",
+                "-C",
+                "p",
+                "-c",
+                "user.name=n",
+                "-c",
+                "user.email=e",
+            ],
+            args,
+        ];
+        world.run("/usr/bin/env", &words.concat()).ok()
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "m"]);
+    git(&["tag", "v3.4"]);
+    let before = fs::read(world.path("p/.git/index")).unwrap();
+    let said = world.bk(&["--root", "r", "release", "p", "-o", "d", "--sdist", "--wheel"]).ok();
+    assert_eq!(said, "d/demo-3.4.tar.gz\nd/demo-3.4-py3-none-any.whl\n");
+    // What git tracks is data of the package, also where there is no git any more: in the sdist.
+    let list = world.run("python3", &["-m", "zipfile", "-l", "d/demo-3.4-py3-none-any.whl"]).ok();
+    assert!(list.contains("demo/data.txt") && list.contains("2020-09-13 12:26:40"), "{list}");
+    assert!(fs::read(world.path("p/.git/index")).unwrap() == before, "the index is another");
+    assert_eq!(git(&["status", "--porcelain"]), "");
+}

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use common::World;
 use serde_json::Value;
@@ -226,4 +227,21 @@ fn what_cannot_be_tested_is_said() {
         world.run("/usr/bin/python3", &[&["-c", tar, &file], words].concat()).ok();
         world.bk(&["--root", "r", "run", &file]).code(1).says("leads out of it");
     }
+    let bomb = "import io, sys, tarfile\nt = tarfile.open(sys.argv[1], 'w:gz')\n\
+        m = tarfile.TarInfo('a/x')\nm.size = 300 << 20\nt.addfile(m, open('/dev/zero', 'rb'))\nt.close()";
+    world.run("/usr/bin/python3", &["-c", bomb, "bomb.tar.gz"]).ok();
+    world.bk(&["--root", "r", "run", "bomb.tar.gz"]).code(1).says("far more than");
+    let left = fs::read_dir(world.path("r/var/cache/buildkit/test")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_str().unwrap().starts_with(".bk-")), "{left:?}");
+    world.write(
+        "u/test_a.py",
+        "import unittest\nclass A(unittest.TestCase):\n    def test_a(self): pass\n",
+    );
+    world
+        .bk(&["--root", "r", "run", "u", "--", "-k", "a"])
+        .code(2)
+        .says("only pytest takes arguments");
+    // pytest can be asked to run what unittest would.
+    world.bk(&["--root", "r", "run", "u", "--runner", "pytest", "--", "-k", "a"]).ok();
 }
