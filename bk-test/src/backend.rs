@@ -88,11 +88,16 @@ impl Backend {
             ..Recipe::default()
         };
         let environment = build.environments.get(build.python, &recipe).context(failed)?;
+        let out_text = out.to_str().ok_or_else(|| {
+            Error::new(format!("'{}' is no UTF-8", display(out)))
+                .context(failed())
+                .hint("--root puts the cache elsewhere")
+        })?;
         let script = out.join("backend.py");
         file::write(&script, HOOK)?;
         let call = |installed: bool| -> Result<serde_json::Value> {
             let config = json!({
-                "kind": name, "backend": self.backend, "backend_path": self.path, "out": out,
+                "kind": name, "backend": self.backend, "backend_path": self.path, "out": out_text,
                 "installed": installed,
             });
             // The place it is built in is another each time, and must not be seen in what is compiled.

@@ -155,7 +155,9 @@ pub fn find(files: &[Entry], root: &Path, python: &Python, console: &Console) ->
     }
     found.uses_pytest = found.pytest.configured;
     let mut cases = Vec::new();
-    for entry in files.iter().filter(|entry| entry.link.is_none()) {
+    // Python imports nothing whose name is no UTF-8.
+    let readable = |entry: &&Entry| entry.link.is_none() && entry.relative.to_str().is_some();
+    for entry in files.iter().filter(readable) {
         let path = &entry.relative;
         let name = path.file_name().map(display).unwrap_or_default();
         let parts: Vec<String> = path.iter().map(display).collect();

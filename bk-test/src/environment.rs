@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use bk::{Cmd, Console, Context, Result, display, file};
+use bk::{Cmd, Console, Context, Error, Result, display, file};
 use sha2::{Digest, Sha256};
 
 use crate::python::Python;
@@ -78,6 +78,7 @@ impl<'a> Environments<'a> {
 
     /// The environment of a recipe, made if it is not there yet.
     pub fn get(&self, python: &Python, recipe: &Recipe) -> Result<Environment> {
+        plain(&recipe.requirements)?;
         file::create_dir(&self.dir)?;
         let key = key(python, recipe)?;
         let dir = self.dir.join(&key);
@@ -159,6 +160,7 @@ impl Environment {
 
     /// Installs more into it; what is there in a version that fits stays.
     pub fn add(&self, requirements: &[String], console: &Console) -> Result<()> {
+        plain(requirements)?;
         let _lock = self.lock(console)?;
         self.install(requirements, console)
     }
@@ -217,6 +219,15 @@ impl Environment {
     /// Where it is.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+}
+
+/// Refuses options of the installer where requirements belong: a project may write anything there.
+fn plain(requirements: &[String]) -> Result<()> {
+    match requirements.iter().find(|text| text.trim().starts_with('-')) {
+        None => Ok(()),
+        Some(option) => Err(Error::new(format!("'{}' is no requirement", bk::sanitize(option)))
+            .hint("options of the installer have no place among requirements")),
     }
 }
 

@@ -93,8 +93,18 @@ struct Event {
     status: Option<i32>,
 }
 
+/// What the harness is told.
+#[derive(Serialize)]
+struct Config<'a> {
+    #[serde(flatten)]
+    job: &'a Job,
+    events: &'a Path,
+    /// Tests that were run before.
+    done: &'a [String],
+}
+
 /// What is run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Job {
     /// By whom.
     pub runner: Runner,
@@ -185,11 +195,10 @@ pub fn run(job: &Job, place: &Place, tell: &mut dyn FnMut(Test) -> Result<()>) -
         let events = dir.path().join(format!("events-{attempt}"));
         file::write(&events, "")?;
         let config = dir.path().join(format!("config-{attempt}.json"));
-        let text = serde_json::json!({
-            "runner": job.runner, "args": job.args, "files": job.files, "texts": job.texts,
-            "names": job.names, "flags": job.flags, "events": events, "done": done,
-        });
-        file::write(&config, text.to_string())?;
+        let text = Config { job, events: &events, done: &done };
+        // A path that is no UTF-8 cannot be told.
+        let text = serde_json::to_string(&text).context(failed)?;
+        file::write(&config, text)?;
         let (program, first) = place.python.split_first().ok_or_else(|| Error::new(failed()))?;
         let mut command = Command::new(program);
         command.args(first).arg(&harness).arg(&config).current_dir(place.root);

@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use common::World;
 use serde_json::Value;
@@ -171,6 +172,36 @@ fn unittest_suites_and_examples_are_run_by_those_who_wrote_them() {
     ];
     assert_eq!(all, expected.map(|(id, outcome)| (id.to_owned(), outcome.to_owned())).into());
     assert_eq!(summary["runner"], "doctest");
+    // What pytest's own configuration collects is not run again; what it leaves out is.
+    world.write("d/pytest.ini", "[pytest]\naddopts = --doctest-modules\n");
+    let ran = world.bk(&["--root", "r", "run", "d", "--json"]).code(1);
+    let (again, summary) = outcomes(&ran.stdout);
+    assert_eq!(again, all);
+    assert_eq!(summary["runner"], "pytest+doctest");
+}
+
+#[test]
+fn options_and_names_that_a_project_smuggles_in_are_harmless() {
+    let world = World::new();
+    let include = |text: &str| {
+        world.write("p/pyproject.toml", PYPROJECT.to_owned() + "[dependency-groups]\n" + text)
+    };
+    let test = |module: &str| {
+        let case = "class A(unittest.TestCase):\n    def test_a(self): pass\n";
+        world.write("p/test_demo.py", format!("import unittest, {module}\n{case}"));
+    };
+    world.write("p/demo.py", "'''d'''\n");
+    test("os");
+    include("test = ['--no-index']\n");
+    world.bk(&["--root", "r", "run", "p"]).code(1).says("'--no-index' is no requirement");
+    include("test = [{include-group = 'b'}]\nb = [{include-group = 'TEST'}]\n");
+    world.bk(&["--root", "r", "run", "p"]).code(1).says("includes itself");
+    // Names are compared as PEP 735 says.
+    include("test = [{include-group = 'B_x'}]\nb-X = ['six']\n");
+    test("six");
+    let name = std::ffi::OsStr::from_bytes(b"test_\xff.py");
+    fs::copy(world.path("p/test_demo.py"), world.path("p").join(name)).unwrap();
+    assert_eq!(world.bk(&["--root", "r", "run", "p"]).ok(), "");
 }
 
 #[test]
