@@ -3,6 +3,7 @@
 use bk::{Common, Needs, Result, Session, Status, Tool};
 use clap::{Parser, Subcommand};
 
+use crate::inside::Inside;
 use crate::matrix::Matrix;
 use crate::release::Release;
 use crate::run::Run;
@@ -22,6 +23,8 @@ enum Command {
     Run(Run),
     Matrix(Matrix),
     Release(Release),
+    #[command(hide = true)]
+    Inside(Inside),
 }
 
 impl Tool for Cli {
@@ -39,6 +42,7 @@ impl Tool for Cli {
         match self.command {
             Command::Run(command) => command.run(session),
             Command::Matrix(command) => command.run(session),
+            Command::Inside(command) => command.run(session),
             Command::Release(command) => command.run(session),
         }
     }

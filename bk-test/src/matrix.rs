@@ -17,7 +17,7 @@ use crate::project::Project;
 use crate::python;
 use crate::report::Summary;
 use crate::run::{machine, pyenv};
-use crate::suite::{self, Machine, Options};
+use crate::suite::{self, Installed, Machine, Options};
 
 /// Run the tests of a project on several interpreters
 ///
@@ -145,10 +145,17 @@ impl Matrix {
         let machine = Machine { log: Some(log), ..machine.clone() };
         let result =
             python::find(Some(name), pyenv().as_deref(), machine.console).and_then(|python| {
-                suite::run(project, &python, true, &self.options, &machine, &mut |test| {
-                    tests.push(test.clone());
-                    Ok(())
-                })
+                suite::run(
+                    project,
+                    &python,
+                    Installed::Environment,
+                    &self.options,
+                    &machine,
+                    &mut |test| {
+                        tests.push(test.clone());
+                        Ok(())
+                    },
+                )
             });
         Done { result, tests }
     }

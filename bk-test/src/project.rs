@@ -218,7 +218,7 @@ pub fn put_wheel(wheel: &Path, tree: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Whether a file in a package belongs to its tests, which a wheel may leave out.
-fn is_test(path: &Path) -> bool {
+pub fn is_test(path: &Path) -> bool {
     let name = path.file_name().map(display).unwrap_or_default();
     let folders = path.parent().into_iter().flat_map(Path::iter);
     name == "conftest.py"

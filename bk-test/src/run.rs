@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use bk::record::Format;
-use bk::{Console, Error, Result, Session, Status, file};
+use bk::{Console, Context, Error, Result, Session, Status, file};
 use clap::Args;
 
 use crate::execute::Test;
 use crate::project::Project;
-use crate::suite::{self, Machine, Options};
+use crate::suite::{self, Installed, Machine, Options};
 use crate::{python, report};
 
 /// Run the tests of a project
@@ -27,6 +27,8 @@ Examples:
       Those of an sdist, on another Python, with a report.
   bk-test run . -- -k parse -x
       With arguments for pytest.
+  bk-test run . --deb debs/python3-demo_1.0-1_all.deb
+      Against the installed package, as root.
   bk-test run . --json | tail -n 1
       How many there were: {\"type\":\"summary\",\"passed\":…,\"failed\":…,\"skipped\":…,\"runner\":…}.
 
@@ -47,6 +49,10 @@ pub struct Run {
     /// Run them with what is installed, in the project's folder
     #[arg(long, conflicts_with = "editable")]
     no_isolation: bool,
+    /// Test what this package installs, in an overlay of this system that is gone afterwards; --with names
+    /// packages then
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["editable", "no_isolation", "python"])]
+    deb: Vec<PathBuf>,
     /// Print TAP 14
     #[arg(long, conflicts_with = "null")]
     tap: bool,
@@ -87,7 +93,16 @@ impl Run {
                 .hint("give one of them")
                 .status(Status::Usage));
         }
-        let python = python::find(self.python.as_deref(), pyenv().as_deref(), &console)?;
+        let program = std::env::current_exe().context(|| "cannot find this program".into())?;
+        let (wanted, installed) = match (self.no_isolation, self.deb.as_slice()) {
+            (true, _) => (self.python.as_deref(), Installed::Here),
+            (false, []) => (self.python.as_deref(), Installed::Environment),
+            // The interpreter that packages are installed for.
+            (false, debs) => {
+                (Some("/usr/bin/python3"), Installed::Packages { debs, program: &program })
+            }
+        };
+        let python = python::find(wanted, pyenv().as_deref(), &console)?;
         let project = Project::open(&self.project, &machine.cache)?;
         let mut tests: Vec<Test> = Vec::new();
         if self.tap {
@@ -95,13 +110,8 @@ impl Run {
         }
         let out = &mut session.out;
         let tap = self.tap;
-        let (summary, status) = suite::run(
-            &project,
-            &python,
-            !self.no_isolation,
-            &self.options,
-            &machine,
-            &mut |test| {
+        let (summary, status) =
+            suite::run(&project, &python, installed, &self.options, &machine, &mut |test| {
                 tests.push(test.clone());
                 match out.format() {
                     _ if tap => out.raw(report::tap(tests.len(), test))?,
@@ -110,8 +120,7 @@ impl Run {
                     _ => return Ok(()),
                 }
                 out.flush()
-            },
-        )?;
+            })?;
         if tap {
             session.out.raw(format!("1..{}\n", tests.len()))?;
         }

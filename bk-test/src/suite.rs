@@ -10,6 +10,7 @@ use bk::{Console, Context, Error, Result};
 use sha2::{Digest, Sha256};
 
 use crate::backend::{self, Build, EPOCH};
+use crate::deb;
 use crate::declared;
 use crate::discover::{self, Found, Runner};
 use crate::environment::{Environments, Index, Recipe};
@@ -88,11 +89,27 @@ struct Ready {
     _tree: Option<TempDir>,
 }
 
-/// Runs the tests of `project` on `python`, in an environment of their own if `isolated`.
+/// What the project is installed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installed<'a> {
+    /// An environment of its own.
+    Environment,
+    /// What is there.
+    Here,
+    /// An overlay of this system, from these packages; `program` is this one.
+    Packages {
+        /// The packages.
+        debs: &'a [PathBuf],
+        /// This program.
+        program: &'a Path,
+    },
+}
+
+/// Runs the tests of `project` on `python`.
 pub fn run(
     project: &Project,
     python: &Python,
-    isolated: bool,
+    installed: Installed,
     options: &Options,
     machine: &Machine,
     tell: &mut dyn FnMut(&Test) -> Result<()>,
@@ -124,9 +141,13 @@ pub fn run(
     if runners.is_empty() {
         return Err(discover::no_tests(&project.subject));
     }
-    let ready = match isolated {
-        true => prepare(project, python, &found, &runners, options, machine)?,
-        false => Ready {
+    let isolated = installed != Installed::Here;
+    let ready = match installed {
+        Installed::Environment => prepare(project, python, &found, &runners, options, machine)?,
+        Installed::Packages { debs, program } => {
+            overlay(project, debs, program, &runners, options, machine)?
+        }
+        Installed::Here => Ready {
             python: vec![python.program.clone().into()],
             root: project.root.clone(),
             variables: Vec::new(),
@@ -321,6 +342,36 @@ fn prepare(
         removed: vec!["PYTHONPATH", "PYTHONHOME"],
         places,
         _tree: copied,
+    })
+}
+
+/// Has the packages installed where the tests are run, in a copy of the project without what they install.
+fn overlay(
+    project: &Project,
+    debs: &[PathBuf],
+    program: &Path,
+    runners: &[Runner],
+    options: &Options,
+    machine: &Machine,
+) -> Result<Ready> {
+    let dir = TempDir::new_in(project.scratch())?;
+    let root = dir.path().join(project.root.file_name().unwrap_or_default());
+    file::create_dir(&root)?;
+    tree::copy(&project.files, &root)?;
+    deb::remove_sources(debs, &root, machine.console)?;
+    let mut names = options.with.clone();
+    if runners.contains(&Runner::Pytest) {
+        names.push("python3-pytest".into());
+    }
+    let mut words = deb::command(program, project.scratch(), debs, &names, machine.console)?;
+    words.extend(["env".into(), "-C".into(), root.clone().into(), "/usr/bin/python3".into()]);
+    Ok(Ready {
+        python: words,
+        root,
+        variables: vec![("PYTHONDONTWRITEBYTECODE".to_owned(), "1".into())],
+        removed: vec!["PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"],
+        places: None,
+        _tree: Some(dir),
     })
 }
 
