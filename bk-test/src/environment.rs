@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::python::Python;
 
-/// An environment nobody used for so long is removed: a month outlives holidays.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What nobody used for so long is removed: a month outlives holidays.
+pub const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long another process may take to make the same one, code to be compiled included.
 const WAIT: Duration = Duration::from_secs(3600);
 /// Lists of requirements have some kilobytes.

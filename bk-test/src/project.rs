@@ -123,6 +123,7 @@ impl Project {
         file::create_dir(&out)?;
         let made =
             backend.build(Kind::Wheel, &self.copy(&dir.path().join("build"))?, &out, build)?;
+        remove_old(&cache.join("wheels"));
         file::create_dir(&kept)?;
         let wheel = kept.join(made.file_name().unwrap_or_default());
         fs::rename(&made, &wheel).context(|| format!("cannot keep '{}'", display(&wheel)))?;
@@ -164,6 +165,16 @@ fn work_tree(git: &Path, to: &Path, own: &Path) -> Result<()> {
     file::write(&own.join("commondir"), line(&common))?;
     file::write(&own.join("gitdir"), line(&pointer))?;
     file::write(&pointer, [b"gitdir: ", line(own).as_slice()].concat())
+}
+
+/// Removes wheels that were made long ago; those that are still needed are made again.
+fn remove_old(dir: &Path) {
+    for entry in dir.read_dir().into_iter().flatten().flatten() {
+        let made = entry.metadata().and_then(|meta| meta.modified());
+        if made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > environment::KEPT)) {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
 }
 
 /// The wheel in a folder.

@@ -85,6 +85,8 @@ struct Ready {
     removed: Vec<&'static str>,
     /// Folders and modules of the project; all, if it is not known.
     places: Option<Vec<PathBuf>>,
+    /// Whether it is the copy of the project, or an environment made for it.
+    isolated: bool,
     /// Holds the copy of the project.
     _tree: Option<TempDir>,
 }
@@ -141,7 +143,6 @@ pub fn run(
     if runners.is_empty() {
         return Err(discover::no_tests(&project.subject));
     }
-    let isolated = installed != Installed::Here;
     let ready = match installed {
         Installed::Environment => prepare(project, python, &found, &runners, options, machine)?,
         Installed::Packages { debs, program } => {
@@ -153,15 +154,14 @@ pub fn run(
             variables: Vec::new(),
             removed: Vec::new(),
             places: None,
+            isolated: false,
             _tree: None,
         },
     };
     let mut summary = Summary { python: python.version.clone(), ..Summary::default() };
     let (mut status, mut names, mut doctests) = (0, Vec::new(), Vec::new());
     for runner in runners {
-        let Some(job) =
-            job(runner, &found, &ready, &doctests, project, isolated, options, machine)?
-        else {
+        let Some(job) = job(runner, &found, &ready, &doctests, project, options, machine) else {
             continue;
         };
         let place = Place {
@@ -194,17 +194,16 @@ pub fn run(
     Ok((summary, status))
 }
 
-#[expect(clippy::too_many_arguments, reason = "all that is known decides what a runner is told")]
+/// What a runner is told; nothing if it has nothing to run.
 fn job(
     runner: Runner,
     found: &Found,
     ready: &Ready,
     doctests: &[PathBuf],
     project: &Project,
-    isolated: bool,
     options: &Options,
     machine: &Machine,
-) -> Result<Option<Job>> {
+) -> Option<Job> {
     let there = |paths: &[PathBuf]| -> Vec<PathBuf> {
         let all = paths.iter().map(|path| ready.root.join(path));
         all.filter(|path| path.is_file() && !doctests.contains(path)).collect()
@@ -220,7 +219,7 @@ fn job(
     match runner {
         Runner::Pytest => {
             let options = found.pytest.options.get("addopts");
-            if isolated && options.is_none_or(|text| !text.contains("no:cacheprovider")) {
+            if ready.isolated && options.is_none_or(|text| !text.contains("no:cacheprovider")) {
                 // What failed last time is remembered, though the folder it is run in is gone.
                 let hash = Sha256::digest(project.root.as_os_str().as_encoded_bytes());
                 let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -238,11 +237,11 @@ fn job(
             job.texts = there(&found.texts);
             job.flags = found.pytest.doctest_flags();
             if job.files.is_empty() && job.texts.is_empty() {
-                return Ok(None);
+                return None;
             }
         }
     }
-    Ok(Some(job))
+    Some(job)
 }
 
 /// Builds the project, installs it with what its tests need, and makes the folder they are run in: a copy of
@@ -341,6 +340,7 @@ fn prepare(
         variables,
         removed: vec!["PYTHONPATH", "PYTHONHOME"],
         places,
+        isolated: true,
         _tree: copied,
     })
 }
@@ -371,6 +371,7 @@ fn overlay(
         variables: vec![("PYTHONDONTWRITEBYTECODE".to_owned(), "1".into())],
         removed: vec!["PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"],
         places: None,
+        isolated: true,
         _tree: Some(dir),
     })
 }
