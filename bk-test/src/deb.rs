@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use bk::{Cmd, Console, Context, Error, Result, display, file};
+use bk::{Cmd, Console, Context, Error, Result, Status, display, file};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use crate::project::is_test;
 use crate::tree;
@@ -23,6 +25,11 @@ const INSTALL: &[&str] = &[
     "-o",
     "Dpkg::Use-Pty=0",
 ];
+
+/// How long others may install packages; upgrades take minutes.
+const WAIT: Duration = Duration::from_secs(600);
+/// How often it is looked whether they do: they do so for seconds at least.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Services of a package must not start: they would be this system's (policy-rc.d, 101: not allowed).
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
@@ -55,6 +62,7 @@ pub fn command(
     allowed
         .map_err(|error| error.context("cannot make an overlay of this system"))
         .hint(|| remedy.into())?;
+    settled(console)?;
     let mut words: Vec<OsString> = unshare.iter().map(OsString::from).collect();
     words.extend([program.into(), "inside".into(), scratch.into()]);
     // Only this folder is seen in the overlay as it is.
@@ -71,6 +79,32 @@ pub fn command(
     }
     words.push("--".into());
     Ok(words)
+}
+
+/// Waits until nobody changes what is installed: an overlay would show half of it.
+fn settled(console: &Console) -> Result<()> {
+    let held = |name: &str| -> bool {
+        let file = fs::File::open(Path::new("/var/lib/dpkg").join(name));
+        let lock = Flock::from(FlockType::WriteLock);
+        file.is_ok_and(|file| fcntl_getlk(&file, &lock).is_ok_and(|holder| holder.is_some()))
+    };
+    let start = Instant::now();
+    let mut told = false;
+    // apt's lock, and dpkg's own.
+    while held("lock-frontend") || held("lock") {
+        if start.elapsed() >= WAIT {
+            return Err(Error::new("another process installs packages")
+                .context("cannot make an overlay of this system")
+                .hint("try again when it is done")
+                .status(Status::Temporary));
+        }
+        if !told {
+            told = true;
+            console.note("waiting for a process that installs packages");
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// Removes from a project's copy what the packages install, so that it is those that are tested; tests
