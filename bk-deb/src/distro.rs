@@ -42,6 +42,9 @@ pub struct Distro {
     packages: String,
     /// Normalised Python name → binary package, as the suite's dh-python knows them.
     names: HashMap<String, String>,
+    /// The same of the distributions that are only a part of a package: python3-azure has a hundred, and
+    /// neither its name nor its version is theirs.
+    parts: HashMap<String, String>,
     /// Virtual package of Python's → the package that provides it; looked for when first asked.
     virtuals: OnceLock<HashMap<String, String>>,
 }
@@ -75,12 +78,14 @@ impl Distro {
             }
         };
         let facts = facts.context(|| format!("cannot read the packages of '{suite}'"))?;
-        Ok(Distro {
+        let distro = Distro {
             suite,
             packages: facts.packages,
-            names: facts.names,
+            names: HashMap::new(),
+            parts: HashMap::new(),
             virtuals: OnceLock::new(),
-        })
+        };
+        Ok(distro.with_table(facts.names))
     }
 
     /// A distribution with these packages, as lines of [`Distro::packages`], whose last fields are
@@ -93,14 +98,62 @@ impl Distro {
             suite: suite.to_owned(),
             packages,
             names: HashMap::new(),
+            parts: HashMap::new(),
             virtuals: OnceLock::new(),
         }
     }
 
     /// The same with a table of names: Python's, Debian's.
-    pub fn with_names(mut self, names: &[(&str, &str)]) -> Self {
-        self.names = names.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    pub fn with_names(self, names: &[(&str, &str)]) -> Self {
+        self.with_table(names.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())
+    }
+
+    fn with_table(mut self, names: HashMap<String, String>) -> Self {
+        let mut sharing: HashMap<&str, usize> = HashMap::new();
+        names.values().for_each(|package| *sharing.entry(package).or_default() += 1);
+        let shared: BTreeSet<String> = sharing
+            .into_iter()
+            .filter(|(_, n)| *n > 1)
+            .map(|(package, _)| package.into())
+            .collect();
+        let is_part = |name: &str, package: &String| {
+            shared.contains(package) && name != package && !self.is_called(package, name)
+        };
+        (self.parts, self.names) =
+            names.into_iter().partition(|(name, package)| is_part(name, package));
         self
+    }
+
+    /// Whether a package is called as a Python distribution is, or says that it is that one by a name it
+    /// provides: python3-pil is Pillow. One at another version is a part's: python3-typeshed, which is no
+    /// distribution, provides `python3-types-requests (= 2.28)`.
+    fn is_called(&self, package: &str, python: &str) -> bool {
+        let Ok(python) = python.parse() else { return false };
+        let default = name::default(&python);
+        let is = |provided: &str| provided.trim() == default;
+        default == package
+            || self
+                .line(package)
+                .and_then(|line| line.split('\t').nth(2))
+                .is_some_and(|provides| provides.split(',').any(is))
+    }
+
+    /// The package that has a Python distribution as a part among others, which no package can have
+    /// beside it.
+    pub fn whole(&self, python: &PackageName) -> Option<&str> {
+        let whole = self.parts.get(python.as_ref()).map(String::as_str);
+        whole.filter(|package| self.version(package).is_some())
+    }
+
+    /// What a package says of a part of it: the virtual package of its name, at its own version.
+    fn part(&self, python: &PackageName) -> Option<(String, &str)> {
+        let default = name::default(python);
+        let provides = self.line(self.whole(python)?)?.split('\t').nth(2)?;
+        let version = provides.split(',').find_map(|provided| {
+            let version = provided.trim().strip_prefix(&default)?.strip_prefix(" (= ")?;
+            version.strip_suffix(')')
+        })?;
+        Some((default, version))
     }
 
     /// The package that has a Python distribution, its version, and Python's idea of that version.
@@ -108,9 +161,11 @@ impl Distro {
     /// Only what dh-python's table names counts: a package that is merely called the same may be
     /// something else.
     pub fn installed(&self, python: &PackageName) -> Option<(String, String, Version)> {
-        let package = self.named(python)?;
-        let there = self.version(package)?;
-        Some((package.to_owned(), there.to_owned(), mapping::version::python(there)?))
+        let (package, there) = match self.named(python) {
+            Some(package) => (package.to_owned(), self.version(package)?),
+            None => self.part(python)?,
+        };
+        Some((package, there.to_owned(), mapping::version::python(there)?))
     }
 
     /// What the table calls a Python distribution.
@@ -373,7 +428,8 @@ impl Names for Distro {
             return named.to_owned();
         }
         // python3-f2py is provided by python3-numpy, which is numpy's.
-        let free = |p: &&str| p.starts_with("python3-") && !self.names.values().any(|n| n == p);
+        let mut named = self.names.values().chain(self.parts.values());
+        let free = |p: &&str| p.starts_with("python3-") && !named.any(|n| n == p);
         let provider = self.providers(&default).find(free);
         provider.filter(|_| self.version(&default).is_none()).map_or(default.clone(), str::to_owned)
     }
@@ -449,6 +505,47 @@ mod tests {
         let numpy = "numpy: python3-numpy (>= 1:1.24.2-1), python3-numpy (<< 1:1.24.2-1+c)";
         assert_eq!(of("python3-pandas"), [numpy]);
         assert!(of("python3-cffi").is_empty());
+    }
+
+    #[test]
+    fn a_part_of_a_package_has_a_name_and_a_version_of_its_own() -> Result<()> {
+        let distro = Distro::from_lines(
+            "bookworm",
+            &[
+                "python3-azure\t20230112+git-1\t",
+                "python3-typeshed\t0.0~git20221107-1\tpython3-types-six (= 1.16), python3-types-toml (= 0.10)",
+                "python3-pil\t9.4.0-1\tpython3-pillow",
+                "python3-configobj\t5.0.8-1\t",
+                "flit\t3.8.0-1\t",
+            ],
+        )
+        .with_names(&[
+            ("azure-mgmt-dns", "python3-azure"),
+            ("azure-batch", "python3-azure"),
+            ("types-six", "python3-typeshed"),
+            ("types-toml", "python3-typeshed"),
+            ("pillow", "python3-pil"),
+            ("pil", "python3-pil"),
+            ("configobj", "python3-configobj"),
+            ("validate", "python3-configobj"),
+            ("flit", "flit"),
+            ("flit-core", "flit"),
+        ]);
+        for (python, called, there, whole) in [
+            ("azure-batch", "python3-azure-batch", None, Some("python3-azure")),
+            ("types-six", "python3-types-six", Some("1.16"), Some("python3-typeshed")),
+            ("pillow", "python3-pil", Some("9.4.0-1"), None),
+            ("configobj", "python3-configobj", Some("5.0.8-1"), None),
+            ("validate", "python3-validate", None, Some("python3-configobj")),
+            ("flit", "python3-flit", Some("3.8.0-1"), None),
+            ("flit-core", "python3-flit-core", None, Some("flit")),
+        ] {
+            let python: PackageName = python.parse()?;
+            assert_eq!(distro.package(&python), called);
+            assert_eq!(distro.installed(&python).map(|(_, v, _)| v).as_deref(), there, "{python}");
+            assert_eq!(distro.whole(&python), whole, "{python}");
+        }
+        Ok(())
     }
 
     #[test]

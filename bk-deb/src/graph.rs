@@ -90,8 +90,9 @@ pub struct Node {
     pub version: String,
     /// The distribution's package that it stands in place of, where it has another name.
     pub instead: Option<String>,
-    /// The series before it that have a name of their own, whose place it takes.
-    pub series: Vec<String>,
+    /// Others whose place it takes, but whose name it has not: the series before it that have a name of
+    /// their own, and the distribution's package that has it as a part.
+    pub replaced: Vec<String>,
     /// The distribution's packages, and all after them, that do not do for what it requires a series of:
     /// where that takes the place of one of them, apt goes by what requires it.
     pub breaks: Vec<String>,
@@ -406,6 +407,8 @@ impl Grower<'_> {
                 graph.failed.push((name.clone(), error.context(what).hint(hint)));
                 continue;
             }
+            let mut replaced = self.series(&called, &locked.version);
+            replaced.extend(self.distro.whole(name).map(str::to_owned));
             let requires: BTreeSet<&PackageName> =
                 edges.iter().map(|e| &e.name).filter(|n| walk.extras.contains_key(*n)).collect();
             graph.nodes.push(Node {
@@ -414,7 +417,7 @@ impl Grower<'_> {
                 wheel: found.wheel,
                 version,
                 breaks,
-                series: self.series(&called, &locked.version),
+                replaced,
                 package: called.package,
                 instead: called.instead,
                 depends,
@@ -518,9 +521,15 @@ mod tests {
                 "python3-click\t8.1.3-2\t",
                 "python3-numpy\t1:1.24.2-1\t",
                 "tzdata\t2024a-0\t",
+                "python3-many\t20230112-1\t",
             ],
         )
-        .with_names(&[("click", "python3-click"), ("numpy", "python3-numpy")]);
+        .with_names(&[
+            ("click", "python3-click"),
+            ("numpy", "python3-numpy"),
+            ("one", "python3-many"),
+            ("other", "python3-many"),
+        ]);
         let target = Target::new(&distro, "amd64", None).unwrap();
         let load = |locked: &Locked| {
             let found = requires.iter().find(|(name, _)| locked.name.as_ref() == *name);
@@ -628,6 +637,23 @@ mod tests {
             "python3-click (<< 8.1.3) | python3-click (>= 8.1.3+post), \
              python3-numpy-v1 (<< 1:1.24~)"
         );
+        Ok(())
+    }
+
+    #[test]
+    fn parts_of_one_package_are_packages_that_take_its_place() -> Result<()> {
+        let requires: &[(&str, &[&str])] =
+            &[("flask", &["one~=7.0", "other==2.0"]), ("one", &[]), ("other", &[])];
+        let locked = locked(&[("flask", "3.0"), ("one", "7.1"), ("other", "2.0")]);
+        let graph = grow_of(locked, Reuse::Prefer, "flask", requires)?;
+        let built: Vec<_> =
+            graph.nodes.iter().map(|n| (&*n.package, n.replaced.as_slice())).collect();
+        let whole = ["python3-many".to_owned()];
+        assert_eq!(
+            built,
+            [("python3-flask", [].as_slice()), ("python3-one", &whole), ("python3-other", &whole)]
+        );
+        assert!(graph.nodes.iter().all(|node| node.instead.is_none()));
         Ok(())
     }
 

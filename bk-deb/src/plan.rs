@@ -110,7 +110,7 @@ impl Instruction {
     ) -> Self {
         let version = format!("{}-{revision}", node.version);
         let default = name::default(&node.name);
-        let others: Vec<String> = node.instead.iter().chain(&node.series).cloned().collect();
+        let others: Vec<String> = node.instead.iter().chain(&node.replaced).cloned().collect();
         let mut alias: Vec<String> = node.instead.iter().cloned().collect();
         if default != node.package && !alias.contains(&default) {
             alias.push(default);
