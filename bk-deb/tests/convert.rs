@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use bk_deb::convert::{Options, installed_paths};
+use bk_deb::convert::{Options, Package, installed_paths};
 use bk_deb::debian::compression::Compression;
 use common::{Wheel, build, built, field, output, package, read, unpacked};
 
@@ -316,6 +316,35 @@ fn lintian_has_nothing_to_say() {
         .write(dir.path());
     let built = build(&wheel, &package("python3-long"), &options, dir.path()).unwrap();
     assert_eq!(lintian(&built.path), "");
+}
+
+#[test]
+fn depends_that_would_be_too_long_are_said_by_breaks() {
+    let dir = tempfile::tempdir().unwrap();
+    let bounds = |n: u32| {
+        let name = format!("python3-something-with-a-name-as-long-as-azures-{n}");
+        [format!("{name} (<< 2.{n}~)"), format!("{name} (>= 2)")]
+    };
+    let one = |count: u32| {
+        let depends: Vec<String> = (0..count).flat_map(bounds).collect();
+        let package = Package { depends: depends.clone(), ..package("a") };
+        let wheel = Wheel::new("a", "1.0", "py3-none-any").file("a/__init__.py", "");
+        let options = Options { compression: Compression::Gzip(6), ..Options::default() };
+        let built = build(&wheel.write(dir.path()), &package, &options, dir.path()).unwrap();
+        assert!(!lintian(&built.path).contains("field-too-long"));
+        let fields = ["Depends", "Breaks"].map(|name| field(&built.path, name));
+        let [there, breaks] = fields.each_ref().map(|text| text.split(", ").collect::<Vec<_>>());
+        for relation in &depends {
+            let broken = relation.replace("(<<", "(>=");
+            // What is not below a version, and may not be there, is what is below it where it must be.
+            let said = there.contains(&relation.as_str());
+            assert_ne!(said, relation.contains("<<") && breaks.contains(&broken.as_str()));
+        }
+        fields
+    };
+    assert!(one(60)[1].lines().count() == 1);
+    // Short enough as it is.
+    assert_eq!(one(20)[1], "");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The control file of a converted wheel, and its maintainer scripts.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use bk::{Error, Result};
@@ -39,11 +40,13 @@ pub fn paragraph(
     depends.extend(facts.libraries.iter().cloned());
     depends.extend(package.depends.iter().cloned());
     dedup(&mut depends);
+    let mut breaks = package.breaks.clone();
+    shorten(&mut depends, &mut breaks);
     for (name, relations) in [
         ("Depends", &depends),
         ("Recommends", &package.recommends),
         ("Suggests", &package.suggests),
-        ("Breaks", &package.breaks),
+        ("Breaks", &breaks),
         ("Conflicts", &package.conflicts),
         ("Replaces", &package.replaces),
         ("Provides", &package.provides),
@@ -84,8 +87,38 @@ pub(crate) fn check_name(name: &str) -> Result<&str> {
 }
 
 fn dedup(list: &mut Vec<String>) {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     list.retain(|item| seen.insert(item.clone()));
+}
+
+/// What no field may be longer than (lintian's field-too-long, an error).
+const LENGTH: usize = 5000;
+
+/// Says in Breaks what is too much for Depends. To depend on a package and to break what is not below a
+/// version of it is to depend on what is below, so upper bounds can be moved, where the package is named
+/// by a lower one.
+fn shorten(depends: &mut Vec<String>, breaks: &mut Vec<String>) {
+    let length = |relations: &[String]| relations.join(", ").len();
+    let mut excess = length(depends).saturating_sub(LENGTH);
+    let mut room = LENGTH.saturating_sub(length(breaks));
+    let split = |relation: &str, op: &str| -> Option<(String, String)> {
+        let (name, bound) = relation.split_once(op).filter(|_| !relation.contains('|'))?;
+        Some((name.to_owned(), bound.to_owned()))
+    };
+    let named: HashSet<String> =
+        depends.iter().filter_map(|r| split(r, " (>= ")).map(|(name, _)| name).collect();
+    depends.retain(|relation| {
+        let size = relation.len() + ", ".len();
+        match split(relation, " (<< ").filter(|(name, _)| named.contains(name)) {
+            Some((name, bound)) if excess > 0 && size <= room => {
+                breaks.push(format!("{name} (>= {bound}"));
+                excess = excess.saturating_sub(size);
+                room -= size;
+                false
+            }
+            _ => true,
+        }
+    });
 }
 
 /// The relations to Python itself, in the form dh_python3(1) writes.
