@@ -1,6 +1,7 @@
 //! Choosing versions: ourselves, or with uv or pip.
 
 mod native;
+mod pubgrub;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -2,7 +2,6 @@
 
 mod words;
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -10,39 +9,44 @@ use std::sync::Arc;
 use bk::{Context, Error, Result};
 use pep440_rs::{Operator, Version, VersionSpecifiers};
 use pep508_rs::{ExtraName, PackageName, Requirement, VerbatimUrl, VersionOrUrl};
-use resolvo::utils::{Pool, VersionSet};
-use resolvo::{
-    Candidates, Dependencies, DependencyProvider, KnownDependencies, NameId, SolvableId, Solver,
-    SolverCache, UnsolvableOrCancelled, VersionSetId,
-};
 
-use super::{Problem, Solution};
+use super::pubgrub::{Dependency, Needs, Outcome, Package, Set, Solver};
+use super::{Problem, Solution, pubgrub};
 use crate::graph::Reuse;
 use crate::mapping::name::Names;
 use crate::mapping::relation::{meets, relations, satisfied};
 use crate::mapping::version;
-use crate::python::index::{self, Index, Needs, Release};
+use crate::python::index::{self, Index, Release};
 use crate::python::lock::Locked;
 
-/// A distribution, or an extra of it: a package of its own that holds on to the same version.
+/// What is chosen of: a distribution, or an extra of it, which holds on to the same version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Name {
-    package: PackageName,
-    extra: Option<ExtraName>,
+enum Name {
+    /// What is asked for.
+    Root,
+    Plain(PackageName),
+    /// What asks for both the distribution and its extra: so does uv.
+    Both(PackageName, ExtraName),
+    Extra(PackageName, ExtraName),
+}
+
+impl Name {
+    fn package(&self) -> Option<&PackageName> {
+        match self {
+            Name::Root => None,
+            Name::Plain(package) | Name::Both(package, _) | Name::Extra(package, _) => {
+                Some(package)
+            }
+        }
+    }
 }
 
 /// Which candidates will do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Range {
     Specifiers(VersionSpecifiers),
-    /// The extra's own distribution.
-    Same(SolvableId),
     /// What a package of the distribution depends on: relations of Debian's.
     Relations(Vec<String>),
-}
-
-impl VersionSet for Range {
-    type V = Candidate;
 }
 
 /// A version of something.
@@ -50,8 +54,6 @@ impl VersionSet for Range {
 struct Candidate {
     version: Version,
     from: From,
-    /// An extra's distribution.
-    base: Option<SolvableId>,
 }
 
 #[derive(Clone)]
@@ -67,7 +69,7 @@ enum From {
 /// What an address leads to.
 pub(super) struct Direct {
     locked: Locked,
-    needs: Arc<Needs>,
+    needs: Arc<index::Needs>,
 }
 
 /// What was found out too late for one run, and is known in the next.
@@ -75,37 +77,30 @@ pub(super) struct Direct {
 struct Learnt {
     /// Of these the distribution's version will not do everywhere.
     open: HashSet<PackageName>,
-    /// Somebody asks for a pre-release of these, and would be given up for an older version else.
-    pre: HashSet<PackageName>,
-    /// Somebody would take a pre-release of these: they are welcome where nothing else fits.
-    perhaps: HashSet<PackageName>,
     direct: HashMap<PackageName, Arc<Direct>>,
 }
 
-/// Why a run was given up.
-enum Halt {
-    /// More was learnt.
-    Again,
-    Failed(Error),
-}
-
 struct Provider<'a> {
-    pool: Pool<Range, Name>,
     problem: &'a Problem<'a>,
     index: &'a Index<'a>,
     roots: &'a HashSet<PackageName>,
+    constraints: &'a [Requirement],
+    /// Of these a pre-release is asked for.
+    pre: &'a HashSet<PackageName>,
     learnt: &'a RefCell<Learnt>,
-    /// What [`Learnt::pre`] was when the run began: a set that is filtered once stays so.
-    pre: HashSet<PackageName>,
-    bases: RefCell<HashMap<PackageName, Arc<Vec<SolvableId>>>>,
+    /// More was learnt: another run is due.
+    again: Cell<bool>,
+    names: RefCell<Vec<Name>>,
+    places: RefCell<HashMap<Name, Package>>,
+    bases: RefCell<HashMap<PackageName, Arc<Vec<Candidate>>>>,
+    /// What of the candidates is in a range.
+    sets: RefCell<HashMap<(PackageName, Range), Set>>,
     /// Names of which only the distribution's version was offered.
     closed: RefCell<HashSet<PackageName>>,
     /// Names that nobody knows, and who asks for them.
     missing: RefCell<BTreeMap<PackageName, BTreeSet<String>>>,
     /// Who asks for what: for names that turn out to be missing.
     requesters: RefCell<HashMap<PackageName, BTreeSet<String>>>,
-    halt: RefCell<Option<Halt>>,
-    halted: Cell<bool>,
 }
 
 /// Chooses.
@@ -117,12 +112,12 @@ pub(super) fn solve(problem: &Problem<'_>) -> Result<Solution> {
         .filter(|c| c.evaluate_markers(problem.target.markers(), &[]))
         .cloned()
         .collect();
-    let mut learnt = Learnt::default();
+    let mut pre = HashSet::new();
     let mut pinned = HashSet::new();
     for requirement in problem.requirements.iter().chain(&constraints) {
         if let Some(VersionOrUrl::VersionSpecifier(specifiers)) = &requirement.version_or_url {
             if names_pre_release(specifiers) {
-                learnt.pre.insert(requirement.name.clone());
+                pre.insert(requirement.name.clone());
             }
             let exact = specifiers
                 .iter()
@@ -132,7 +127,7 @@ pub(super) fn solve(problem: &Problem<'_>) -> Result<Solution> {
     }
     let elsewhere = |r: &Requirement| !roots.contains(&r.name) && fits(problem, r);
     let index = Index::new(problem.supply, problem.indexes, pinned, &elsewhere);
-    let learnt = RefCell::new(learnt);
+    let learnt = RefCell::new(Learnt::default());
     if let Some(pins) = pins(problem) {
         return index.run(|| look_up(problem, &index, &pins));
     }
@@ -146,20 +141,22 @@ pub(super) fn solve(problem: &Problem<'_>) -> Result<Solution> {
         // Every further run knows of one more name at least, and there are so many of them.
         loop {
             let provider = Provider {
-                pool: Pool::default(),
                 problem,
                 index: &index,
                 roots: &roots,
+                constraints: &constraints,
+                pre: &pre,
                 learnt: &learnt,
-                pre: learnt.borrow().pre.clone(),
+                again: Cell::new(false),
+                names: RefCell::new(vec![Name::Root]),
+                places: RefCell::default(),
                 bases: RefCell::default(),
+                sets: RefCell::default(),
                 closed: RefCell::default(),
                 missing: RefCell::default(),
                 requesters: RefCell::default(),
-                halt: RefCell::default(),
-                halted: Cell::new(false),
             };
-            match provider.attempt(&constraints)? {
+            match provider.attempt()? {
                 Some(solution) => return Ok(solution),
                 None => continue,
             }
@@ -198,17 +195,12 @@ fn look_up(problem: &Problem<'_>, index: &Index<'_>, pins: &[Version]) -> Result
     Ok(Solution { locked, built: Some(built) })
 }
 
-/// Whether one of them names a pre-release, which makes all of them welcome (PEP 440).
+/// Whether one of them names a pre-release, which makes all of them as good as releases (PEP 440).
 fn names_pre_release(specifiers: &VersionSpecifiers) -> bool {
     specifiers.iter().any(|s| {
         !matches!(s.operator(), Operator::NotEqual | Operator::NotEqualStar)
             && s.version().any_prerelease()
     })
-}
-
-/// Whether one version alone will do.
-fn is_exact(specifiers: &VersionSpecifiers) -> bool {
-    specifiers.iter().any(|s| matches!(s.operator(), Operator::Equal | Operator::ExactEqual))
 }
 
 /// Whether the distribution's package will do for a requirement.
@@ -240,24 +232,60 @@ fn within(
 
 impl Provider<'_> {
     /// One run. None if more was learnt, so that another one is due.
-    fn attempt(self, constraints: &[Requirement]) -> Result<Option<Solution>> {
-        let mut problem = resolvo::Problem::new();
-        let mut requirements = Vec::new();
-        for requirement in self.problem.requirements {
-            if !self.require(requirement, "what is asked for", &mut requirements)? {
-                return Ok(None);
+    fn attempt(&self) -> Result<Option<Solution>> {
+        let outcome = Solver::solve(self);
+        if self.again.get() {
+            return Ok(None);
+        }
+        match outcome? {
+            Outcome::Chosen(chosen) => self.solution(&chosen).map(Some),
+            Outcome::Impossible(reasons) => {
+                let mut learnt = self.learnt.borrow_mut();
+                let before = learnt.open.len();
+                if self.problem.reuse != Reuse::Require {
+                    learnt.open.extend(self.closed.borrow().iter().cloned());
+                }
+                if learnt.open.len() > before {
+                    return Ok(None);
+                }
+                drop(learnt);
+                Err(self.explain(reasons))
             }
         }
-        let mut limits = Vec::new();
-        for constraint in constraints {
+    }
+
+    fn place(&self, name: Name) -> Package {
+        let mut names = self.names.borrow_mut();
+        let mut places = self.places.borrow_mut();
+        *places.entry(name).or_insert_with_key(|name| {
+            names.push(name.clone());
+            names.len() - 1
+        })
+    }
+
+    fn name(&self, package: Package) -> Name {
+        self.names.borrow().get(package).cloned().unwrap_or(Name::Root)
+    }
+
+    /// Gives the run up, to be begun anew.
+    fn again<T>(&self) -> Result<T> {
+        self.again.set(true);
+        Err(Error::new("begun anew"))
+    }
+
+    fn needs_of_root(&self) -> Result<Vec<Dependency>> {
+        let mut needs = Vec::new();
+        for requirement in self.problem.requirements {
+            self.require(requirement, "what is asked for", &mut needs)?;
+        }
+        for constraint in self.constraints {
             match &constraint.version_or_url {
                 Some(VersionOrUrl::VersionSpecifier(specifiers)) => {
-                    let name = self.name(&constraint.name, None);
-                    let range = Range::Specifiers(specifiers.clone());
-                    limits.push(self.pool.intern_version_set(name, range));
                     if !fits(self.problem, constraint) {
                         self.learnt.borrow_mut().open.insert(constraint.name.clone());
                     }
+                    let range = Range::Specifiers(specifiers.clone());
+                    needs.push(self.limit(&constraint.name, range)?);
                 }
                 Some(VersionOrUrl::Url(url)) => {
                     self.learn_direct(&constraint.name, url)?;
@@ -265,48 +293,24 @@ impl Provider<'_> {
                 None => {}
             }
         }
-        problem = problem
-            .requirements(requirements.into_iter().map(Into::into).collect())
-            .constraints(limits);
-        let mut solver = Solver::new(self);
-        let solved = solver.solve(problem);
-        let halt = solver.provider().halt.borrow_mut().take();
-        match (halt, solved) {
-            (Some(Halt::Failed(error)), _) => Err(error),
-            (Some(Halt::Again), _) => Ok(None),
-            (None, Ok(chosen)) => solver.provider().solution(&chosen).map(Some),
-            (None, Err(UnsolvableOrCancelled::Cancelled(_))) => Err(Error::new("interrupted")),
-            (None, Err(UnsolvableOrCancelled::Unsolvable(conflict))) => {
-                let provider = solver.provider();
-                let mut learnt = provider.learnt.borrow_mut();
-                let before = learnt.open.len() + learnt.pre.len();
-                if provider.problem.reuse != Reuse::Require {
-                    learnt.open.extend(provider.closed.borrow().iter().cloned());
-                }
-                let perhaps = std::mem::take(&mut learnt.perhaps);
-                learnt.pre.extend(perhaps);
-                if learnt.open.len() + learnt.pre.len() > before {
-                    return Ok(None);
-                }
-                drop(learnt);
-                let said = conflict.display_user_friendly(&solver).to_string();
-                Err(provider.explain(&said))
-            }
-        }
+        Ok(needs)
     }
 
-    fn name(&self, package: &PackageName, extra: Option<&ExtraName>) -> NameId {
-        let name = Name { package: package.clone(), extra: extra.cloned() };
-        self.pool.intern_package_name(name)
+    /// What keeps a package within a range, if it is there.
+    fn limit(&self, package: &PackageName, range: Range) -> Result<Dependency> {
+        let label = format!("allows '{package}{range}' only");
+        let allowed = self.within(package, range)?.or_none();
+        let package = self.place(Name::Plain(package.clone()));
+        Ok(Dependency { package, allowed, exact: false, label })
     }
 
-    /// Turns a requirement into sets of candidates; false if a new run is due.
+    /// Turns a requirement into what is needed.
     fn require(
         &self,
         requirement: &Requirement,
         requester: &str,
-        sets: &mut Vec<VersionSetId>,
-    ) -> Result<bool> {
+        needs: &mut Vec<Dependency>,
+    ) -> Result<()> {
         let package = &requirement.name;
         self.requesters
             .borrow_mut()
@@ -317,20 +321,12 @@ impl Provider<'_> {
             Some(VersionOrUrl::VersionSpecifier(specifiers)) => specifiers.clone(),
             Some(VersionOrUrl::Url(url)) => {
                 if self.learn_direct(package, url)? && self.bases.borrow().contains_key(package) {
-                    return Ok(false);
+                    return self.again();
                 }
                 VersionSpecifiers::empty()
             }
             None => VersionSpecifiers::empty(),
         };
-        if names_pre_release(&specifiers) && !self.pre.contains(package) {
-            let mut learnt = self.learnt.borrow_mut();
-            // Others of this run may have refused it: they would choose an older version of who asks for it.
-            if is_exact(&specifiers) && learnt.pre.insert(package.clone()) {
-                return Ok(false);
-            }
-            learnt.perhaps.insert(package.clone());
-        }
         let open = !fits(self.problem, requirement)
             || !requirement.extras.is_empty() && !self.has_distros_version(package)?;
         if open
@@ -338,15 +334,27 @@ impl Provider<'_> {
             && self.learnt.borrow_mut().open.insert(package.clone())
             && self.closed.borrow().contains(package)
         {
-            return Ok(false);
+            return self.again();
         }
-        let range = Range::Specifiers(specifiers);
-        sets.push(self.pool.intern_version_set(self.name(package, None), range.clone()));
-        for extra in &requirement.extras {
-            let name = self.name(package, Some(extra));
-            sets.push(self.pool.intern_version_set(name, range.clone()));
+        let exact = match specifiers.as_ref() {
+            [only] => matches!(only.operator(), Operator::Equal | Operator::ExactEqual),
+            _ => self.learnt.borrow().direct.contains_key(package),
+        };
+        let allowed = self.within(package, Range::Specifiers(specifiers.clone()))?;
+        let mut names: Vec<Name> = requirement
+            .extras
+            .iter()
+            .map(|extra| Name::Both(package.clone(), extra.clone()))
+            .collect();
+        if names.is_empty() {
+            names.push(Name::Plain(package.clone()));
         }
-        Ok(true)
+        for name in names {
+            let label = format!("requires '{name}{specifiers}'");
+            let allowed = allowed.clone();
+            needs.push(Dependency { package: self.place(name), allowed, exact, label });
+        }
+        Ok(())
     }
 
     /// Whether the index has the version that the distribution has: only it says what extras need.
@@ -377,27 +385,18 @@ impl Provider<'_> {
         Ok(true)
     }
 
-    /// Gives the run up, to be begun anew.
-    fn halt(&self, halt: Halt) {
-        self.halt.borrow_mut().get_or_insert(halt);
-        self.halted.set(true);
-    }
-
     /// The candidates of a distribution, made once.
-    fn bases(&self, package: &PackageName) -> Result<Arc<Vec<SolvableId>>> {
+    fn bases(&self, package: &PackageName) -> Result<Arc<Vec<Candidate>>> {
         if let Some(bases) = self.bases.borrow().get(package) {
             return Ok(bases.clone());
         }
         let problem = self.problem;
-        let name = self.name(package, None);
-        let intern = |version: &Version, from: From| {
-            let candidate = Candidate { version: version.clone(), from, base: None };
-            self.pool.intern_solvable(name, candidate)
-        };
+        let candidate =
+            |version: &Version, from: From| Candidate { version: version.clone(), from };
         let mut bases = Vec::new();
         let direct = self.learnt.borrow().direct.get(package).cloned();
         if let Some(direct) = direct {
-            bases.push(intern(&direct.locked.version, From::Direct(direct.clone())));
+            bases.push(candidate(&direct.locked.version, From::Direct(direct.clone())));
         } else {
             let root = self.roots.contains(package);
             let distro = match root {
@@ -411,12 +410,12 @@ impl Provider<'_> {
                 (Some(_), _) => self.learnt.borrow().open.contains(package),
             };
             if let Some((deb, there, python)) = distro {
-                bases.push(intern(&python, From::Distro(deb, there)));
+                bases.push(candidate(&python, From::Distro(deb, there)));
             }
             if open {
                 let releases = self.index.releases(package)?;
                 for (at, release) in releases.iter().flatten().enumerate() {
-                    bases.push(intern(&release.version, From::Index(at)));
+                    bases.push(candidate(&release.version, From::Index(at)));
                 }
                 if releases.is_none() && bases.is_empty() {
                     self.miss(package);
@@ -437,23 +436,27 @@ impl Provider<'_> {
         self.missing.borrow_mut().insert(package.clone(), requesters);
     }
 
-    fn candidates(&self, name: NameId) -> Result<Option<Candidates>> {
-        let Name { package, extra } = self.pool.resolve_package_name(name).clone();
-        let bases = self.bases(&package)?;
-        let mut candidates = Candidates { candidates: bases.to_vec(), ..Candidates::default() };
-        if extra.is_some() {
-            let of = |base: &SolvableId| {
-                let candidate = self.pool.resolve_solvable(*base).record.clone();
-                let candidate = Candidate { base: Some(*base), ..candidate };
-                self.pool.intern_solvable(name, candidate)
-            };
-            candidates.candidates = bases.iter().map(of).collect();
+    /// The candidates that are in a range.
+    fn within(&self, package: &PackageName, range: Range) -> Result<Set> {
+        let bases = self.bases(package)?;
+        let key = (package.clone(), range);
+        if let Some(set) = self.sets.borrow().get(&key) {
+            return Ok(set.clone());
         }
-        Ok((!candidates.candidates.is_empty()).then_some(candidates))
+        let fits = |(at, candidate): (usize, &Candidate)| {
+            self.contains(package, &key.1, candidate).then_some(at)
+        };
+        let set = Set::of(bases.len(), bases.iter().enumerate().filter_map(fits));
+        self.sets.borrow_mut().insert(key, set.clone());
+        Ok(set)
     }
 
     /// What a candidate needs; the distribution's own from the index, as only that knows.
-    fn needs(&self, package: &PackageName, candidate: &Candidate) -> Result<Option<Arc<Needs>>> {
+    fn needs(
+        &self,
+        package: &PackageName,
+        candidate: &Candidate,
+    ) -> Result<Option<Arc<index::Needs>>> {
         if let From::Direct(direct) = &candidate.from {
             return Ok(Some(direct.needs.clone()));
         }
@@ -475,36 +478,46 @@ impl Provider<'_> {
         }
     }
 
-    fn dependencies(&self, solvable: SolvableId) -> Result<Dependencies> {
-        let solvable = self.pool.resolve_solvable(solvable);
-        let Name { package, extra } = self.pool.resolve_package_name(solvable.name);
-        let candidate = &solvable.record;
-        let mut known = KnownDependencies::default();
-        let unknown = |why: String| Ok(Dependencies::Unknown(self.pool.intern_string(why)));
-        if let Some(base) = candidate.base {
-            let set = self.pool.intern_version_set(self.name(package, None), Range::Same(base));
-            known.requirements.push(set.into());
+    /// What a candidate of a distribution needs, or of an extra of it.
+    fn dependencies(&self, name: &Name, at: usize) -> Result<Needs> {
+        let (package, extra) = match name {
+            Name::Root => return self.needs_of_root().map(Needs::Known),
+            Name::Plain(package) => (package, None),
+            Name::Both(package, extra) | Name::Extra(package, extra) => (package, Some(extra)),
+        };
+        let bases = self.bases(package)?;
+        let Some(candidate) = bases.get(at) else { return Ok(Needs::Known(Vec::new())) };
+        if let Name::Both(package, extra) = name {
+            let same = |name: Name| Dependency {
+                package: self.place(name),
+                allowed: Set::of(bases.len(), [at]),
+                exact: true,
+                label: String::new(),
+            };
+            let extra = Name::Extra(package.clone(), extra.clone());
+            return Ok(Needs::Known(vec![same(Name::Plain(package.clone())), same(extra)]));
         }
+        let mut all = Vec::new();
         let distro = matches!(candidate.from, From::Distro(..));
         if let (From::Distro(deb, _), None) = (&candidate.from, extra) {
             for (python, relations) in self.problem.distro.python_depends(deb) {
-                let name = self.name(&python, None);
-                let set = self.pool.intern_version_set(name, Range::Relations(relations));
-                known.constrains.push(set);
+                // What nobody has is in nobody's way, and what is asked for is not the suite's.
+                all.push(self.limit(&python, Range::Relations(relations))?);
             }
         }
         if self.problem.no_deps || distro && extra.is_none() {
-            return Ok(Dependencies::Known(known));
+            return Ok(Needs::Known(all));
         }
+        let unusable = |why: String| Ok(Needs::Unusable(format!("cannot be used: {why}")));
         let needs = match self.needs(package, candidate) {
             Ok(Some(needs)) => needs,
-            Ok(None) => return unknown("the index does not have this version".into()),
+            Ok(None) => return unusable("the index does not have this version".into()),
             // Broken metadata of one version leaves the others; a broken network does not.
             Err(error)
                 if error.exit_status() != bk::Status::Temporary
                     && !built(package, candidate, self) =>
             {
-                return unknown(error.to_string());
+                return unusable(error.to_string());
             }
             Err(error) => return Err(self.passed_by(error, package, candidate)),
         };
@@ -513,9 +526,9 @@ impl Provider<'_> {
             && !distro
             && !required.contains(python)
         {
-            return unknown(format!("it requires Python {required}"));
+            return Ok(Needs::Unusable(format!("requires Python {required}")));
         }
-        let extras: Vec<ExtraName> = extra.iter().cloned().collect();
+        let extras: Vec<ExtraName> = extra.into_iter().cloned().collect();
         if let Some(extra) = extra
             && !needs.extras.contains(extra)
         {
@@ -536,37 +549,22 @@ impl Provider<'_> {
             .filter(|r| r.name != *package || !r.extras.is_empty())
             .collect();
         self.index.expect(applying.iter().copied());
-        let requester =
-            format!("{} {}", self.pool.resolve_package_name(solvable.name), candidate.version);
-        let mut sets = Vec::new();
+        let requester = format!("{name} {}", candidate.version);
         for requirement in applying {
-            if !self.require(requirement, &requester, &mut sets)? {
-                self.halt(Halt::Again);
-            }
+            self.require(requirement, &requester, &mut all)?;
         }
-        known.requirements.extend(sets.into_iter().map(resolvo::ConditionalRequirement::from));
-        Ok(Dependencies::Known(known))
+        Ok(Needs::Known(all))
     }
 
-    fn contains(&self, set: VersionSetId, solvable: SolvableId) -> bool {
-        let name = self.pool.resolve_version_set_package_name(set);
-        let candidate = &self.pool.resolve_solvable(solvable).record;
+    fn contains(&self, package: &PackageName, range: &Range, candidate: &Candidate) -> bool {
         let version = &candidate.version;
-        match (self.pool.resolve_version_set(set), &candidate.from) {
-            (Range::Same(base), _) => *base == solvable,
+        match (range, &candidate.from) {
             (Range::Specifiers(specifiers), From::Distro(deb, there)) => {
                 within(self.problem, specifiers, deb, there, version)
             }
-            (Range::Specifiers(specifiers), From::Direct(_)) => specifiers.contains(version),
-            (Range::Specifiers(specifiers), From::Index(_)) => {
-                (!version.any_prerelease()
-                    || self.welcome(&self.pool.resolve_package_name(name).package)
-                    || names_pre_release(specifiers))
-                    && specifiers.contains(version)
-            }
+            (Range::Specifiers(specifiers), _) => specifiers.contains(version),
             (Range::Relations(_), From::Distro(..)) => true,
             (Range::Relations(relations), _) => {
-                let package = &self.pool.resolve_package_name(name).package;
                 let deb = self.problem.distro.package(package);
                 let ours = version::debian(version, self.problem.distro.epoch(&deb));
                 relations.iter().all(|relation| meets(relation, &deb, &format!("{ours}-1")))
@@ -577,7 +575,7 @@ impl Provider<'_> {
     /// The error of an old version, which is looked at since no later one seemed to fit.
     fn passed_by(&self, error: Error, package: &PackageName, candidate: &Candidate) -> Error {
         let bases = self.bases(package).unwrap_or_default();
-        let all = bases.iter().map(|base| &self.pool.resolve_solvable(*base).record.version);
+        let all = bases.iter().map(|base| &base.version);
         match all.filter(|version| !version.any_prerelease()).max() {
             Some(latest) if *latest > candidate.version => error
                 .hint("no later one seemed to fit: --resolver uv, or pip, looks in another order"),
@@ -585,32 +583,19 @@ impl Provider<'_> {
         }
     }
 
-    /// Whether pre-releases are as good as releases: they are asked for, or there is nothing else.
-    fn welcome(&self, package: &PackageName) -> bool {
-        let only = || {
-            let bases = self.bases.borrow().get(package).cloned().unwrap_or_default();
-            bases.iter().all(|b| self.pool.resolve_solvable(*b).record.version.any_prerelease())
-        };
-        self.problem.pre || self.pre.contains(package) || only()
-    }
-
     /// What was chosen.
-    fn solution(&self, chosen: &[SolvableId]) -> Result<Solution> {
+    fn solution(&self, chosen: &[(Package, usize)]) -> Result<Solution> {
         let mut solution = Solution { locked: Vec::new(), built: Some(BTreeSet::new()) };
-        let mut extras = HashSet::new();
-        for id in chosen {
-            let name = self.pool.resolve_package_name(self.pool.resolve_solvable(*id).name);
-            if name.extra.is_some() {
-                extras.insert(&name.package);
-            }
-        }
-        for id in chosen {
-            let solvable = self.pool.resolve_solvable(*id);
-            let Name { package, extra: None } = self.pool.resolve_package_name(solvable.name)
-            else {
-                continue;
-            };
-            let candidate = &solvable.record;
+        let names: Vec<(Name, usize)> = chosen.iter().map(|(p, at)| (self.name(*p), *at)).collect();
+        let extras: HashSet<&PackageName> = names
+            .iter()
+            .filter(|(name, _)| matches!(name, Name::Extra(..)))
+            .filter_map(|(name, _)| name.package())
+            .collect();
+        for (name, at) in &names {
+            let Name::Plain(package) = name else { continue };
+            let bases = self.bases(package)?;
+            let Some(candidate) = bases.get(*at) else { continue };
             match &candidate.from {
                 From::Direct(direct) => solution.locked.push(direct.locked.clone()),
                 // What its extras need is read from the index's files.
@@ -639,41 +624,38 @@ fn built(package: &PackageName, candidate: &Candidate, provider: &Provider<'_>) 
     })
 }
 
-impl DependencyProvider for Provider<'_> {
-    async fn filter_candidates(
-        &self,
-        candidates: &[SolvableId],
-        version_set: VersionSetId,
-        inverse: bool,
-    ) -> Vec<SolvableId> {
-        let fits = |id: &SolvableId| self.contains(version_set, *id) != inverse;
-        candidates.iter().copied().filter(fits).collect()
+impl pubgrub::Provider for Provider<'_> {
+    fn count(&self, package: Package) -> Result<usize> {
+        match self.name(package).package() {
+            Some(package) => Ok(self.bases(package)?.len()),
+            None => Ok(1),
+        }
     }
 
-    async fn get_candidates(&self, name: NameId) -> Option<Candidates> {
-        self.candidates(name).unwrap_or_else(|error| {
-            self.halt(Halt::Failed(error));
-            None
-        })
+    /// The distribution's, else the newest; a pre-release where it is asked for or nothing else fits.
+    fn best(&self, package: Package, allowed: &Set) -> Option<usize> {
+        let name = self.name(package);
+        let Some(package) = name.package() else { return Some(0) };
+        let bases = self.bases.borrow().get(package)?.clone();
+        let pre = self.problem.pre || self.pre.contains(package);
+        let rank = |at: &usize| {
+            let candidate = bases.get(*at)?;
+            let release = pre || !candidate.version.any_prerelease();
+            let distro = matches!(candidate.from, From::Distro(..));
+            Some((distro, release, &candidate.version))
+        };
+        allowed.candidates().max_by_key(rank)
     }
 
-    async fn sort_candidates(&self, _: &SolverCache<Self>, solvables: &mut [SolvableId]) {
-        solvables.sort_by_cached_key(|id| {
-            let candidate = &self.pool.resolve_solvable(*id).record;
-            let place = !matches!(candidate.from, From::Distro(..));
-            (place, std::cmp::Reverse(candidate.version.clone()))
-        });
+    fn needs(&self, package: Package, candidate: usize) -> Result<Needs> {
+        self.dependencies(&self.name(package), candidate)
     }
 
-    async fn get_dependencies(&self, solvable: SolvableId) -> Dependencies {
-        self.dependencies(solvable).unwrap_or_else(|error| {
-            self.halt(Halt::Failed(error));
-            Dependencies::Known(KnownDependencies::default())
-        })
-    }
-
-    fn should_cancel_with_value(&self) -> Option<Box<dyn Any>> {
-        self.halted.get().then(|| Box::new(()) as Box<dyn Any>)
+    fn base(&self, package: Package) -> Package {
+        match self.name(package) {
+            Name::Root | Name::Plain(_) => package,
+            Name::Both(package, _) | Name::Extra(package, _) => self.place(Name::Plain(package)),
+        }
     }
 }
 
