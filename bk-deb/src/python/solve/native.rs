@@ -657,6 +657,13 @@ impl pubgrub::Provider for Provider<'_> {
             Name::Both(package, _) | Name::Extra(package, _) => self.place(Name::Plain(package)),
         }
     }
+
+    fn whole(&self, package: Package) -> Option<Package> {
+        match self.name(package) {
+            Name::Both(package, _) => Some(self.place(Name::Plain(package))),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -137,6 +137,8 @@ pub trait Provider {
     fn needs(&self, package: Package, candidate: usize) -> Result<Needs>;
     /// The package that this one is a part of, whose candidates are the same; itself if it is none.
     fn base(&self, package: Package) -> Package;
+    /// The same of one that only stands for both, the part and its base.
+    fn whole(&self, package: Package) -> Option<Package>;
 }
 
 /// Why something cannot be, in words: which candidates of which package, and what of them.
@@ -206,6 +208,9 @@ impl Priority {
     }
 }
 
+/// What is compared when the next package is picked: its name's priority, and when it was met.
+type Turn = (Option<Priority>, Reverse<Option<usize>>);
+
 /// What is known while candidates are chosen.
 pub struct Solver<'a, P> {
     provider: &'a P,
@@ -227,8 +232,15 @@ pub struct Solver<'a, P> {
     priorities: BTreeMap<Package, Priority>,
     /// The order in which packages were met.
     met: HashMap<Package, usize>,
+    /// The turn of each package, as it was when something was last found out of it at this place in the
+    /// trail: what others make of its priority later does not count, nor does it for uv.
+    turn: HashMap<Package, (usize, Turn)>,
     affected: HashMap<Package, usize>,
     culprits: HashMap<Package, usize>,
+    /// The candidates whose needs are known.
+    asked: HashSet<(Package, usize)>,
+    /// Whether anything was ever taken back: until then a candidate is decided for unseen.
+    backtracked: bool,
     /// Packages that are to be decided earlier, and later.
     turns: (Vec<Package>, Vec<Package>),
 }
@@ -248,8 +260,11 @@ impl<'a, P: Provider> Solver<'a, P> {
             settled: HashSet::new(),
             priorities: BTreeMap::new(),
             met: HashMap::new(),
+            turn: HashMap::new(),
             affected: HashMap::new(),
             culprits: HashMap::new(),
+            asked: HashSet::new(),
+            backtracked: false,
             turns: Default::default(),
         };
         let absent = vec![(ROOT, Set::of(1, [0]).not())];
@@ -282,37 +297,45 @@ impl<'a, P: Provider> Solver<'a, P> {
         self.left(package).is_some_and(|left| !left.has(0)) && !self.settled.contains(&package)
     }
 
-    fn pick(&self) -> Option<Package> {
+    fn pick(&mut self) -> Option<Package> {
         if self.is_open(ROOT) {
             return Some(ROOT);
         }
-        let turn = |package: &Package| {
-            let priority = self.priorities.get(&self.provider.base(*package)).copied();
-            (priority, Reverse(self.met.get(package).copied()))
-        };
-        (1..self.known.len()).filter(|package| self.is_open(*package)).max_by_key(turn)
+        let mut next: Option<(Turn, Package)> = None;
+        for package in 1..self.known.len() {
+            let Some(last) = self.known.get(package).and_then(|known| known.last()).copied() else {
+                continue;
+            };
+            if !self.is_open(package) {
+                continue;
+            }
+            let turn = match self.turn.get(&package) {
+                Some((at, turn)) if *at == last => *turn,
+                _ => {
+                    let priority = self.priorities.get(&self.provider.base(package)).copied();
+                    let turn = (priority, Reverse(self.met.get(&package).copied()));
+                    self.turn.insert(package, (last, turn));
+                    turn
+                }
+            };
+            next = next.max(Some((turn, package)));
+        }
+        next.map(|(_, package)| package)
     }
 
     /// Decides for a candidate, or learns that one or all cannot be.
     fn decide(&mut self, package: Package) -> Result<()> {
         let Some(left) = self.left(package).cloned() else { return Ok(()) };
         let count = self.provider.count(package)?;
-        let base = self.provider.base(package);
-        // A part has its base's candidates: those that the base cannot be any more are no use.
-        if base != package
-            && let Some(there) = self.left(base)
-            && let gone = left.and(&there.not())
-            && !gone.is_empty()
-        {
-            let terms = vec![(package, gone.clone()), (base, gone.not())];
-            self.add(terms, Cause::Said(String::new()));
-            return Ok(());
-        }
         let Some(candidate) = self.provider.best(package, &left) else {
             self.add(vec![(package, left)], Cause::Said(String::new()));
             return Ok(());
         };
         let only = Set::of(count, [candidate]);
+        if self.asked.contains(&(package, candidate)) {
+            self.choose(package, candidate, only);
+            return Ok(());
+        }
         let needs = match self.provider.needs(package, candidate)? {
             Needs::Unusable(why) => {
                 self.add(vec![(package, only)], Cause::Said(why));
@@ -320,8 +343,13 @@ impl<'a, P: Provider> Solver<'a, P> {
             }
             Needs::Known(needs) => needs,
         };
+        self.asked.insert((package, candidate));
         for dependency in needs.iter().filter(|dependency| !dependency.allowed.has(0)) {
             self.meet(dependency);
+            let Dependency { package, allowed, .. } = dependency;
+            if let Some(base) = self.provider.whole(*package) {
+                self.say(*package, allowed, base, allowed.not(), String::new());
+            }
         }
         let mut conflict = None;
         for Dependency { package: other, allowed, label, .. } in needs {
@@ -334,15 +362,17 @@ impl<'a, P: Provider> Solver<'a, P> {
             });
             conflict = conflict.or(holds.then_some(id));
         }
-        match conflict {
+        match conflict.filter(|_| self.backtracked) {
             Some(id) => self.count_conflict(package, package, id),
-            None => {
-                self.decided.push((package, candidate));
-                self.settled.insert(package);
-                self.assign(package, only, None);
-            }
+            None => self.choose(package, candidate, only),
         }
         Ok(())
+    }
+
+    fn choose(&mut self, package: Package, candidate: usize, only: Set) {
+        self.decided.push((package, candidate));
+        self.settled.insert(package);
+        self.assign(package, only, None);
     }
 
     fn meet(&mut self, dependency: &Dependency) {
@@ -466,8 +496,7 @@ impl<'a, P: Provider> Solver<'a, P> {
                 }
             }
             if let Some(id) = conflict {
-                let (other, learnt) = self.learn(id)?;
-                conflicts.push((other, learnt));
+                let (other, learnt) = self.learn(id, &mut conflicts)?;
                 queue = vec![other];
                 self.derive(other, learnt);
             }
@@ -501,7 +530,12 @@ impl<'a, P: Provider> Solver<'a, P> {
 
     /// Finds out why an incompatibility that holds came to do so, takes back what was decided too early,
     /// and returns what is learnt of it and which package's term follows.
-    fn learn(&mut self, held: usize) -> Result<(Package, usize), usize> {
+    /// Each step to it is added to `steps`.
+    fn learn(
+        &mut self,
+        held: usize,
+        steps: &mut Vec<(Package, usize)>,
+    ) -> Result<(Package, usize), usize> {
         let mut id = held;
         loop {
             let Some(incompatibility) = self.store.get(id) else { return Err(id) };
@@ -523,10 +557,8 @@ impl<'a, P: Provider> Solver<'a, P> {
                 Some(ruled_out) => ruled_out.not(),
                 None => assignment.left.clone(),
             };
-            let own = match alone.within(term) {
-                true => 0,
-                false => level_at(self.since(package, term, Some(&alone))),
-            };
+            // It says it no earlier than the package was met, as uv's solver has it.
+            let own = level_at(self.since(package, term, Some(&alone)));
             let others = terms.iter().filter(|(p, _)| *p != package);
             let before = others.map(|(p, set)| level_at(self.since(*p, set, None))).max();
             // The root is never taken back.
@@ -536,6 +568,7 @@ impl<'a, P: Provider> Solver<'a, P> {
                 if id != held {
                     self.heed(id);
                 }
+                steps.push((package, id));
                 return Ok((package, id));
             };
             let Some(other) = self.store.get(cause) else { return Err(id) };
@@ -551,10 +584,13 @@ impl<'a, P: Provider> Solver<'a, P> {
             }
             merged.retain(|_, set| !set.is_full());
             id = self.note(merged.into_iter().collect(), Cause::Learnt(id, cause));
+            steps.push((package, id));
         }
     }
 
     fn back_to(&mut self, level: usize) {
+        self.backtracked = true;
+        self.turn.clear();
         while let Some(last) = self.trail.last().filter(|last| last.level > level) {
             if let Some(known) = self.known.get_mut(last.package) {
                 known.pop();
