@@ -287,6 +287,73 @@ fn chosen_as_by_uv(wanted: &[&str], wheels: Wheels<'_>) -> BTreeMap<String, Stri
     ours
 }
 
+/// Wheels that require each other at random, most of them with something to go back on.
+struct Forest(u64);
+
+impl Forest {
+    /// A number below `end`, of a linear congruential generator (Knuth's MMIX).
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % end
+    }
+
+    fn requirement(&mut self, name: u64, versions: u64) -> String {
+        let (extra, v) = (["", "[e]"][usize::from(self.below(4) == 0)], self.below(versions) + 1);
+        match self.below(6) {
+            0 => format!("p{name}{extra}"),
+            1 => format!("p{name}{extra}<={v}"),
+            2 => format!("p{name}!={v}"),
+            3 => format!("p{name}=={v}.0"),
+            4 => format!("p{name}>={},<={}", v.saturating_sub(1), v + 1),
+            _ => format!("p{name}{extra}>={v}"),
+        }
+    }
+
+    fn plant(&mut self, dir: &Path) {
+        let (names, versions) = (self.below(9) + 8, self.below(8) + 4);
+        for name in 0..names {
+            for version in 1..=versions {
+                let mut requires = Vec::new();
+                for _ in 0..self.below(5) {
+                    let other = self.below(names);
+                    // Mostly of what comes after it, so that not everything is a circle.
+                    if other > name || other < name && self.below(5) == 0 {
+                        requires.push(self.requirement(other, versions));
+                    }
+                }
+                let other = self.below(names);
+                if other != name && self.below(2) == 0 {
+                    requires.push(format!("{}; extra == 'e'", self.requirement(other, versions)));
+                }
+                let version = match self.below(8) {
+                    0 => format!("{version}.0rc1"),
+                    _ => format!("{version}.0"),
+                };
+                let requires: Vec<&str> = requires.iter().map(String::as_str).collect();
+                wheelhouse(dir, &[(&format!("p{name}"), &version, &requires)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn forests_of_wheels_are_pinned_as_uv_pins_them() {
+    let mut solved = 0;
+    for seed in 0..12 {
+        let dir = tempfile::tempdir().unwrap();
+        Forest(seed).plant(dir.path());
+        let links = dir.path().display().to_string();
+        let find_links = vec![links.clone()];
+        let indexes = Indexes { find_links, no_index: true, ..Indexes::default() };
+        let wanted = &["p0", "p1>=2", "p2<=2", "p3[e]"];
+        let ours = Ask { wanted, indexes, ..Ask::default() }.choose(&dir.path().join("cache"));
+        let theirs = uv(wanted, "http://127.0.0.1:1", &["--no-index", "--find-links", &links]);
+        solved += usize::from(theirs.is_ok());
+        assert_eq!(ours.map(|chosen| chosen.pins).ok(), theirs.ok(), "{seed}");
+    }
+    assert!((1..12).contains(&solved), "{solved} can be had");
+}
+
 /// What requires a pre-release is not given up for an older version of itself, since others of the tree
 /// could not take it.
 #[test]

@@ -209,7 +209,7 @@ impl Priority {
 }
 
 /// What is compared when the next package is picked: its name's priority, and when it was met.
-type Turn = (Option<Priority>, Reverse<Option<usize>>);
+type Turn = (Option<Priority>, Reverse<usize>);
 
 /// What is known while candidates are chosen.
 pub struct Solver<'a, P> {
@@ -313,7 +313,9 @@ impl<'a, P: Provider> Solver<'a, P> {
                 Some((at, turn)) if *at == last => *turn,
                 _ => {
                     let priority = self.priorities.get(&self.provider.base(package)).copied();
-                    let turn = (priority, Reverse(self.met.get(&package).copied()));
+                    // A base that only its parts have asked for is met when one of them is decided.
+                    let met = self.met.get(&package).copied().unwrap_or(usize::MAX);
+                    let turn = (priority, Reverse(met));
                     self.turn.insert(package, (last, turn));
                     turn
                 }
@@ -590,8 +592,8 @@ impl<'a, P: Provider> Solver<'a, P> {
 
     fn back_to(&mut self, level: usize) {
         self.backtracked = true;
-        self.turn.clear();
         while let Some(last) = self.trail.last().filter(|last| last.level > level) {
+            self.turn.remove(&last.package);
             if let Some(known) = self.known.get_mut(last.package) {
                 known.pop();
             }
