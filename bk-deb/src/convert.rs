@@ -422,7 +422,9 @@ impl<'a> Conversion<'a> {
         }
 
         self.overrides.start(path, &head);
-        let script = script::has_shebang(&head);
+        // A template of a script names what runs it when it is filled in: `#!<<PYTHON>>`.
+        let script = script::has_shebang(&head)
+            && (role == Role::Command || script::names_interpreter(&head));
         let mode = if runs && (script || role == Role::Command) { 0o755 } else { 0o644 };
         let mut new_size = size;
         let mut changed = false;
@@ -438,7 +440,11 @@ impl<'a> Conversion<'a> {
             content.by_ref().read_to_end(&mut head)?;
             self.overrides.template(path, &head);
         }
+        if script && mode == 0o644 && path.starts_with(SITE) {
+            self.overrides.read_only(path);
+        }
         if role == Role::Command && !script {
+            self.overrides.unsaid(path);
             self.warnings.push(format!("the command '{name}' does not say what runs it"));
         }
         let verified = !changed && content.has_sha256();

@@ -363,6 +363,14 @@ fn lintian_warns_of_nothing_that_a_distribution_is_right_to_have() {
             .dist_info("licenses/LICENSE", text)
             .data("scripts/its-script", "#!python\nprint(1)\n")
             .data("scripts/its-script.py", "#!python\nprint(1)\n")
+            .data("scripts/its-completer", "complete -C its-script its\n")
+            .data("scripts/its.cmd", "@echo off\n")
+            .file("a/deploy/machine.sh", "#!/bin/sh\necho there\n")
+            .mode("a/fixtures/spew.py", "#!<<PYTHON>>\nprint(1)\n", 0o100755)
+            .file(
+                "a/fixtures/racks.xml",
+                "<racks><link href=\"http://10.60.12.7/racks\" rel=\"x\"/></racks>\n",
+            )
             .dist_info("entry_points.txt", "[console_scripts]\na.py = a:f\n")
             .file("a/__init__.py", "def f():\n    pass\n")
             .file("a/template/.gitignore", "*.o\n")

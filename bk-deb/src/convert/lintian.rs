@@ -106,6 +106,26 @@ impl Overrides {
         }
     }
 
+    /// A file that starts as a script does, and may not be run.
+    pub fn read_only(&mut self, path: &str) {
+        // lintian asks it of no module, wherever in the path its end is, and of no template.
+        let module = path.contains(".py") || path.contains(".pm");
+        if !module && ![".in", ".erb", ".ex"].iter().any(|end| path.ends_with(end)) {
+            self.add(
+                "The distribution has it without permission to be run: it is read, or run elsewhere.",
+                format!("script-not-executable [{path}]"),
+            );
+        }
+    }
+
+    /// A command that does not say what runs it.
+    pub fn unsaid(&mut self, path: &str) {
+        self.add(
+            "The distribution installs it among its commands: a shell reads it, or another system's.",
+            format!("executable-not-elf-or-script [{path}]"),
+        );
+    }
+
     /// A library that calls nothing of the C library.
     pub fn without_libc(&mut self, path: &str) {
         self.add(
@@ -133,6 +153,16 @@ impl Overrides {
     pub fn template(&mut self, path: &str, content: &[u8]) {
         let has =
             |content: &[u8], word: &str| memchr::memmem::find(content, word.as_bytes()).is_some();
+        if path.ends_with(".xml") {
+            let lower = String::from_utf8_lossy(content).to_ascii_lowercase();
+            if !lower.contains("<html") && !lower.contains("<svg") && loads_from_elsewhere(&lower) {
+                self.add(
+                    "It is data, not a page: no browser reads it, and fetches what it names.",
+                    format!("privacy-breach-generic * [{path}]"),
+                );
+                return;
+            }
+        }
         if !has(content, "{%") && !has(content, "{{") {
             return;
         }

@@ -37,6 +37,14 @@ pub fn has_shebang(head: &[u8]) -> bool {
     head.starts_with(b"#!")
 }
 
+/// Whether what runs a script is something that can: a file by its whole path, or Python.
+pub fn names_interpreter(head: &[u8]) -> bool {
+    let line = first_line(head).and_then(|line| line.strip_prefix(b"#!"));
+    let text = line.map(String::from_utf8_lossy).unwrap_or_default();
+    let interpreter = text.split_ascii_whitespace().next().unwrap_or_default();
+    interpreter.starts_with('/') || is_python(interpreter)
+}
+
 fn first_line(head: &[u8]) -> Option<&[u8]> {
     // A line longer than what the caller read is no interpreter line: Linux takes 255 bytes.
     let end = memchr::memchr(b'\n', head)?;
