@@ -16,6 +16,7 @@ use crate::distro::{Distro, Selection};
 use crate::embedded;
 use crate::fetch::Fetch;
 use crate::graph::{Graph, Grower, Node, Reuse, Rules};
+use crate::mapping::version;
 use crate::overrides::{Overrides, Setting};
 use crate::plan::Instruction;
 use crate::python::config;
@@ -547,11 +548,11 @@ impl Request {
 
 /// Tells of packages that are older than the distribution's, which apt goes by.
 fn tell_of_older(graph: &Graph, distro: &Distro, console: &Console) {
-    for Node { package, version, instead, .. } in &graph.nodes {
+    for Node { package, version, python_version, instead, .. } in &graph.nodes {
         let called = instead.as_ref().unwrap_or(package);
-        // Another revision of the same is no other version.
-        let upstream = |v: &str| v.rsplit_once('-').map_or(v, |(upstream, _)| upstream).to_owned();
-        let newer = |v: &&str| compare(&upstream(v), version).is_gt();
+        // Another revision of the same is no other version, nor is a repack (1.7.1+dfsg).
+        let same = |v: &str| version::python(v).as_ref() == Some(python_version);
+        let newer = |v: &&str| compare(v, version).is_gt() && !same(v);
         let Some(there) = distro.version(called).filter(newer) else { continue };
         let newer = format!("{} has {called} {there}", distro.suite);
         match instead {

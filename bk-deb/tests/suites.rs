@@ -224,6 +224,9 @@ fn who_asks_for_an_older_version_is_told_what_apt_will_do() {
         house.wheel("numpy", version, &[]);
         assert_eq!(said(&["numpy"]), "", "{version}");
     }
+    // That sources were left out makes no other version of it.
+    house.wheel("repacked", "1.0", &[]);
+    assert_eq!(said(&["repacked"]), "");
 }
 
 #[test]

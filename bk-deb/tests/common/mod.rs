@@ -161,7 +161,8 @@ pub fn archive(dir: &Path) {
                     Package: python3\nVersion: 3.11.2-1+b1\n\n\
                     Package: python3-magic\nVersion: 2:0.4.26-3\nArchitecture: all\n\
                     Depends: libmagic1 (>= 1:5.39), libjs-x, python3:any\n\n\
-                    Package: python3-numpy\nVersion: 1:1.24.2-1\n";
+                    Package: python3-numpy\nVersion: 1:1.24.2-1\n\n\
+                    Package: python3-repacked\nVersion: 1.0+dfsg-1\n";
     let suite = dir.join("dists/test");
     let index = suite.join("main/binary-amd64/Packages");
     std::fs::create_dir_all(index.parent().unwrap()).unwrap();
