@@ -35,6 +35,44 @@ fn cases(world: &World, xml: &str) -> String {
     world.run("/usr/bin/python3", &["-c", script, xml]).ok()
 }
 
+/// The interpreter of the environment with pytest that was made.
+fn environment(world: &World) -> String {
+    let environments = world.path("r/var/cache/buildkit/test/environments");
+    let all = environments.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let mut all = all.map(|dir| dir.join("bin/python").to_str().unwrap().to_owned());
+    all.find(|python| {
+        std::path::Path::new(python).is_file()
+            && world.run(python, &["-c", "import pytest"]).code == 0
+    })
+    .unwrap()
+}
+
+#[test]
+fn published_projects_are_tested_as_pytest_tests_them() {
+    let world = World::new();
+    for (name, version) in [("itsdangerous", "2.2.0"), ("markupsafe", "3.0.2")] {
+        let asked = format!("{name}=={version}");
+        let download = ["-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", &asked];
+        world.run("/usr/bin/python3", &download).ok();
+        let sdist = format!("{name}-{version}.tar.gz");
+        // What itsdangerous has pinned is not for all versions of Python; pytest is enough for its tests.
+        let words =
+            ["--with", "freezegun", "-r", "/dev/null", "--runner", "pytest", "--junit", "ours.xml"];
+        world.bk(&[&["--root", "r", "run", &sdist][..], &words].concat()).ok();
+        world.run("tar", &["-xf", &sdist]).ok();
+        let folder = world.path(&format!("{name}-{version}"));
+        let theirs = world.path("theirs.xml");
+        let xml = format!("--junit-xml={}", theirs.display());
+        let python = environment(&world);
+        let words = ["-C", folder.to_str().unwrap(), &python, "-m", "pytest", "-q", &xml];
+        world.run("/usr/bin/env", &words).ok();
+        let theirs = cases(&world, theirs.to_str().unwrap());
+        assert!(theirs.lines().count() > 50, "{theirs}");
+        assert!(cases(&world, "ours.xml") == theirs, "{name}: {theirs}");
+        fs::remove_dir_all(world.path("r")).unwrap();
+    }
+}
+
 #[test]
 fn what_pytest_says_of_a_project_is_told() {
     let world = World::new();
@@ -61,20 +99,13 @@ fn what_pytest_says_of_a_project_is_told() {
         ran.stdout.lines().collect::<Vec<_>>(),
         ["tests/test_demo.py::test_fails", "tests/test_demo.py::test_broken"]
     );
-    // The environment is the one that was made for it; it is asked for by the same words.
-    let environments = world.path("r/var/cache/buildkit/test/environments");
-    let all =
-        environments.read_dir().unwrap().map(|entry| entry.unwrap().path().join("bin/python"));
-    let python = all.into_iter().find(|python| {
-        python.is_file() && world.run(python.to_str().unwrap(), &["-c", "import pytest"]).code == 0
-    });
-    let python = python.unwrap();
+    let python = environment(&world);
     let theirs = world.path("theirs.xml");
     let xml = format!("--junit-xml={}", theirs.display());
     let folder = world.path("p");
     let theirs_ran = world.run(
         "/usr/bin/env",
-        &["-C", folder.to_str().unwrap(), python.to_str().unwrap(), "-m", "pytest", "-q", &xml],
+        &["-C", folder.to_str().unwrap(), &python, "-m", "pytest", "-q", &xml],
     );
     assert_eq!(theirs_ran.code, 1, "{}", theirs_ran.stdout);
     assert_eq!(cases(&world, "ours.xml"), cases(&world, theirs.to_str().unwrap()));
