@@ -2,6 +2,8 @@
 
 mod aptcache;
 mod deb;
+mod docsite;
+mod flow;
 mod measure;
 mod repo;
 mod server;
@@ -34,8 +36,8 @@ pub fn run(args: &Args) -> Result<()> {
     install::apt(&["gcc", "libc6-dev"])?;
     // A program takes minutes to build as it is shipped.
     let group = args.name.as_deref().and_then(|name| name.split(' ').next());
-    let only =
-        group.filter(|group| ["deb", "repo", "template", "test", "aptcache", "vm"].contains(group));
+    let groups = ["deb", "repo", "template", "test", "flow", "docsite", "aptcache", "vm"];
+    let only = group.filter(|group| groups.contains(group));
     let programs = dist::build(only.map(|group| format!("bk-{group}")).as_deref())?;
     let dir = workspace::target()?.join("bench");
     bk::file::create_dir(&dir)?;
@@ -64,6 +66,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if let Some(program) = named("bk-test").filter(|_| group("test")) {
         cases.extend(test::cases(&dir, program)?);
+    }
+    if let Some(program) = named("bk-flow").filter(|_| group("flow")) {
+        cases.extend(flow::cases(&dir, program)?);
+    }
+    if let Some(program) = named("bk-docsite").filter(|_| group("docsite")) {
+        cases.extend(docsite::cases(&dir, program)?);
     }
     if let Some(program) = named("bk-vm").filter(|_| group("vm")) {
         cases.extend(vm::cases(&dir, program)?);
