@@ -405,6 +405,7 @@ fn the_distributions_packages_are_candidates() {
             ("app", "1.0", &["lib", "base"]),
             ("strict", "1.0", &["lib>=2"]),
             ("both", "1.0", &["lib", "base>=2"]),
+            ("both", "0.9", &["lib"]),
             ("asks", "1.0", &["lib[x]"]),
             ("lib", "1.0", &["base", "other; extra == 'x'"]),
             ("lib", "2.0", &["base"]),

@@ -169,6 +169,21 @@ mod tests {
     }
 
     #[test]
+    fn relations_of_debians_packages_are_met() {
+        for (relation, version, expected) in [
+            ("python3-x (<< 3)", "2.9-1", true),
+            ("python3-x (<< 3)", "3-1", false),
+            ("python3-x:any (>= 2)", "2-1", true),
+            ("python3-x (= 2-3)", "2-1", false),
+            ("python3-x (<< 3) | python3-y", "3-1", true),
+            ("python3-x (<= 1) | python3-x (>> 2)", "3-1", true),
+            ("python3-x", "3-1", true),
+        ] {
+            assert_eq!(meets(relation, "python3-x", version), expected, "{relation}");
+        }
+    }
+
+    #[test]
     fn the_version_that_is_there_is_spelled_as_it_is() {
         let specifiers = "==1.0".parse().unwrap();
         let resolved = "1.0.0".parse().unwrap();

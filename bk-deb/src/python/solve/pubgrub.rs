@@ -146,8 +146,8 @@ pub type Reason = (Package, Set, String);
 
 /// What came of it.
 pub enum Outcome {
-    /// The candidate of each package that is there.
-    Chosen(Vec<(Package, usize)>),
+    /// The candidate of each package that is there, and what took part in any conflict.
+    Chosen(Vec<(Package, usize)>, HashSet<Package>),
     /// Why there is none.
     Impossible(Vec<Reason>),
 }
@@ -237,6 +237,8 @@ pub struct Solver<'a, P> {
     turn: HashMap<Package, (usize, Turn)>,
     affected: HashMap<Package, usize>,
     culprits: HashMap<Package, usize>,
+    /// What took part in any conflict.
+    contested: HashSet<Package>,
     /// The candidates whose needs are known.
     asked: HashSet<(Package, usize)>,
     /// Whether anything was ever taken back: until then a candidate is decided for unseen.
@@ -263,6 +265,7 @@ impl<'a, P: Provider> Solver<'a, P> {
             turn: HashMap::new(),
             affected: HashMap::new(),
             culprits: HashMap::new(),
+            contested: HashSet::new(),
             asked: HashSet::new(),
             backtracked: false,
             turns: Default::default(),
@@ -280,7 +283,7 @@ impl<'a, P: Provider> Solver<'a, P> {
             }
             solver.take_turns();
             let Some(package) = solver.pick() else {
-                return Ok(Outcome::Chosen(solver.decided));
+                return Ok(Outcome::Chosen(solver.decided, solver.contested));
             };
             next = package;
             solver.decide(package)?;
@@ -574,6 +577,7 @@ impl<'a, P: Provider> Solver<'a, P> {
                 return Ok((package, id));
             };
             let Some(other) = self.store.get(cause) else { return Err(id) };
+            self.contested.extend(terms.iter().chain(&other.terms).map(|(p, _)| *p));
             let mut merged: BTreeMap<Package, Set> = BTreeMap::new();
             for (p, set) in terms.iter().chain(&other.terms) {
                 let known = merged.remove(p);
@@ -616,6 +620,7 @@ impl<'a, P: Provider> Solver<'a, P> {
                 continue;
             }
             real = true;
+            self.contested.insert(*culprit);
             let count = self.culprits.entry(*culprit).or_default();
             *count += 1;
             if *count == CONFLICTS {
