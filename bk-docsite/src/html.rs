@@ -251,6 +251,27 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever a page is, nothing of it is lost, and no link leads out of the site.
+        #[test]
+        fn any_page_stays_itself(pieces in proptest::collection::vec(0usize..24, 0..40)) {
+            let all = [
+                "<html>", "</html>", "<head>", "</head>", "<body>", "</body>", "<body a='>'", "<!--", "-->",
+                "<script>", "</script>", "<title>", "</title>", "<main>", "</main>", "<textarea>", "text é",
+                "<a href='../../../../x#%41'>", "<a href=\"..%2f..\">", "<", ">", "&amp;", "<![CDATA[", "\u{0}",
+            ];
+            let html: String = pieces.iter().filter_map(|piece| all.get(*piece)).copied().collect();
+            let page = read(&html);
+            let put = put(&html, &page, &Parts { head: "[H]", start: "[S]", end: "[E]" });
+            assert_eq!(put.replace("[H]", "").replace("[S]", "").replace("[E]", ""), html);
+            for link in &page.links {
+                if let Some((path, _)) = resolve("a/b/c.html", link) {
+                    assert!(path.split('/').all(|name| name != ".."), "{link}: {path}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn links_lead_where_a_browser_would_go() {
         // As in RFC 3986, 5.4, without what is elsewhere.
