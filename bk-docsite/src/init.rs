@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use bk::record::Record;
-use bk::{Context, Error, Result, Session, Status, display};
+use bk::{Error, Result, Session, Status, display};
 use clap::Args;
 use serde::Serialize;
 
@@ -77,10 +77,7 @@ impl Init {
         }
         let settings = Settings { title: self.title, url: self.url, apt: self.apt };
         if !self.dry_run {
-            bk::file::create_dir(&self.site)?;
-            let text = serde_yaml::to_string(&settings).context(failed)?;
-            bk::file::write(&path, text)?;
-            Site::change(&self.site, &session.console)?.refresh()?;
+            Site::begin(&self.site, &settings, &session.console)?;
         }
         session.out.record(&Made { path: self.site })?;
         Ok(Status::Done)

@@ -14,7 +14,9 @@ use crate::distribution::{Kind, field, metadata, named};
 use crate::html::{self, Parts};
 use crate::init::Made;
 use crate::search::Index;
-use crate::site::{Documented, File, LATEST, Package, Site, check_name, newest_first, normal};
+use crate::site::{
+    Documented, File, LATEST, Package, Settings, Site, check_name, newest_first, normal,
+};
 
 /// What a page may have; the largest known (an API on one page) have 20 MB.
 const PAGE_LIMIT: u64 = 256 << 20;
@@ -28,7 +30,8 @@ const MARK: &str = "data-docsite";
 /// The documentation is a folder that a generator wrote, whichever it is. Each page gets a script that
 /// offers the other versions, and stays as it is otherwise; so pages that are published know of versions
 /// that come later. Readers see all of a version, or what was there before. The alias latest follows the
-/// newest release; files that are wheels or sources are in the index for pip. Prints where it is.
+/// newest release; files that are wheels or sources are in the index for pip. A site that is not there is
+/// begun. Prints where it is.
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:
@@ -88,6 +91,14 @@ impl Publish {
             return Err(Error::new("there is nothing to publish")
                 .hint("say --docs DIR, or files")
                 .status(Status::Usage));
+        }
+        let none =
+            !self.site.exists() || self.site.read_dir().is_ok_and(|mut all| all.next().is_none());
+        if none && !self.dry_run {
+            Site::begin(&self.site, &Settings::default(), &session.console)?;
+            session
+                .console
+                .note(&format!("made the site '{}' with the defaults", display(&self.site)));
         }
         let site = Site::change(&self.site, &session.console)?;
         let folder = normal(&self.package);

@@ -23,7 +23,7 @@ pub const LATEST: &str = "latest";
 const WAIT: Duration = Duration::from_secs(60);
 
 /// What its owner says of a site, in `docsite.yaml`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// What it is called.
@@ -34,6 +34,12 @@ pub struct Settings {
     /// The apt repository with its packages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apt: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { title: "Packages".to_owned(), url: None, apt: None }
+    }
 }
 
 /// A site.
@@ -150,6 +156,15 @@ impl Site {
             .context(|| format!("cannot read '{}'", display(&path)))
             .context(context)?;
         Ok(Site { root: root.to_owned(), settings, _lock: None })
+    }
+
+    /// Begins one in a folder that is not there, or is empty.
+    pub fn begin(root: &Path, settings: &Settings, console: &Console) -> Result<()> {
+        bk::file::create_dir(root)?;
+        let text = serde_yaml::to_string(settings)
+            .context(|| format!("cannot begin a site in '{}'", display(root)))?;
+        bk::file::write(&root.join("docsite.yaml"), text)?;
+        Self::change(root, console)?.refresh()
     }
 
     /// Opens a site to change it; others wait.

@@ -322,7 +322,8 @@ fn bad_input_changes_nothing() {
             "cannot read the wheel",
         ),
         (&["publish", "site", "lib", "1.3", "dist/none.whl"], 1, "none.whl"),
-        (&["publish", "nowhere", "lib", "1.0", "--docs", "one"], 1, "bk-docsite init"),
+        (&["publish", "two", "lib", "1.0", "--docs", "one"], 1, "bk-docsite init"),
+        (&["publish", "nowhere", "lib", "1.0", "--docs", "one", "--dry-run"], 1, "bk-docsite init"),
         (&["publish", "site", "new", "1.0", "--docs", "one", "--dry-run"], 0, "site/new/1.0"),
         (&["alias", "site", "lib", "stable", "7"], 1, "there are 1.1, 1.0"),
         (&["alias", "site", "lib", "1.0", "1.1"], 1, "is a version"),
@@ -336,6 +337,15 @@ fn bad_input_changes_nothing() {
         world.bk(args).code(code).says(why);
         assert!(files(&world.path("site")) == before, "{args:?}");
     }
+}
+
+/// A site begins with what is published first.
+#[test]
+fn a_site_begins_by_itself() {
+    let world = World::new();
+    let wheel = world.wheel("lib", "1.0");
+    world.bk(&["publish", "sites/new", "lib", "1.0", &wheel]).code(0).says("made the site");
+    assert_eq!(world.bk(&["list", "sites/new"]).ok(), "lib\t1.0\t\t1\n");
 }
 
 #[test]
