@@ -1,4 +1,5 @@
-//! The index for pip: the Simple API as files (PEP 503, 592, 658, 691, 700, 714).
+//! The index for pip: the Simple API as files (PEP 503, 592, 658, 691, 700, 714). Metadata are announced by the
+//! name of PEP 714 alone: by the older one, pip 23.0 takes them for those of another package.
 
 use std::collections::BTreeMap;
 
