@@ -5,7 +5,7 @@ mod facts;
 pub mod shlibs;
 mod sources;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -111,31 +111,31 @@ impl Distro {
     fn with_table(mut self, names: HashMap<String, String>) -> Self {
         let mut sharing: HashMap<&str, usize> = HashMap::new();
         names.values().for_each(|package| *sharing.entry(package).or_default() += 1);
-        let shared: BTreeSet<String> = sharing
+        // What each of those that have several is called, and provides. One at another version is a part's:
+        // python3-typeshed, which is no distribution, provides `python3-types-requests (= 2.28)`.
+        let shared: HashMap<String, HashSet<&str>> = sharing
             .into_iter()
             .filter(|(_, n)| *n > 1)
-            .map(|(package, _)| package.into())
+            .map(|(package, _)| {
+                let provides = self.line(package).and_then(|line| line.split('\t').nth(2));
+                let names = provides.unwrap_or_default().split(',').map(str::trim);
+                (package.to_owned(), names.collect())
+            })
             .collect();
-        let is_part = |name: &str, package: &String| {
-            shared.contains(package) && name != package && !self.is_called(package, name)
+        // Whether a package is that of many, and neither called as this one is nor providing it: python3-pil is
+        // Pillow.
+        let is_part = |name: &str, package: &str| {
+            let Some(provided) = shared.get(package).filter(|_| name != package) else {
+                return false;
+            };
+            let Ok(python) = name.parse() else { return true };
+            let default = name::default(&python);
+            default != package && !provided.contains(default.as_str())
         };
-        (self.parts, self.names) =
-            names.into_iter().partition(|(name, package)| is_part(name, package));
+        let (parts, names) = names.into_iter().partition(|(name, package)| is_part(name, package));
+        drop(shared);
+        (self.parts, self.names) = (parts, names);
         self
-    }
-
-    /// Whether a package is called as a Python distribution is, or says that it is that one by a name it
-    /// provides: python3-pil is Pillow. One at another version is a part's: python3-typeshed, which is no
-    /// distribution, provides `python3-types-requests (= 2.28)`.
-    fn is_called(&self, package: &str, python: &str) -> bool {
-        let Ok(python) = python.parse() else { return false };
-        let default = name::default(&python);
-        let is = |provided: &str| provided.trim() == default;
-        default == package
-            || self
-                .line(package)
-                .and_then(|line| line.split('\t').nth(2))
-                .is_some_and(|provides| provides.split(',').any(is))
     }
 
     /// The package that has a Python distribution as a part among others, which no package can have
