@@ -1,8 +1,13 @@
 //! What the tests share: the same repository twice, for bk-flow and for git-flow AVH.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
+#[path = "../../../tests/common/ran.rs"]
+mod ran;
+
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
+
+pub use ran::Ran;
 
 /// Who works on a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,33 +18,6 @@ pub enum Who {
 
 /// A folder with a repository and its remote one for each, gone after the test.
 pub struct World(tempfile::TempDir);
-
-/// What a program did.
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Ran {
-    #[track_caller]
-    pub fn code(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    pub fn ok(self) -> String {
-        self.code(0).stdout
-    }
-
-    #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        let all = format!("{}{}", self.stdout, self.stderr);
-        assert!(all.contains(text), "'{text}' is not in: {all}");
-        self
-    }
-}
 
 impl World {
     /// Two empty folders.
@@ -106,10 +84,7 @@ impl World {
     }
 
     pub fn run(&self, mut command: Command) -> Ran {
-        let Output { status, stdout, stderr } =
-            command.stdin(std::process::Stdio::null()).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran { code: status.code().unwrap_or(-1), stdout: text(&stdout), stderr: text(&stderr) }
+        Ran::new(command.stdin(std::process::Stdio::null()).output().unwrap())
     }
 
     pub fn git(&self, who: Who, args: &[&str]) -> Ran {
@@ -135,10 +110,7 @@ impl World {
         command.stdin(piped()).stdout(piped()).stderr(piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = output.status.code().unwrap_or(-1);
-        Ran { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Ran::new(child.wait_with_output().unwrap())
     }
 
     pub fn write(&self, who: Who, file: &str, text: &str) {

@@ -1,50 +1,19 @@
 //! What the tests share: a folder, and the programs in it.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
+#[path = "../../../tests/common/ran.rs"]
+mod ran;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+
+pub use ran::Ran;
 
 /// A folder that is gone after the test.
 pub struct World(tempfile::TempDir);
-
-/// What a program did.
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Ran {
-    fn new(output: Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        }
-    }
-
-    #[track_caller]
-    pub fn code(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    pub fn ok(self) -> String {
-        self.code(0).stdout
-    }
-
-    #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        let all = format!("{}{}", self.stdout, self.stderr);
-        assert!(all.contains(text), "'{text}' is not in: {all}");
-        self
-    }
-}
 
 impl World {
     pub fn new() -> Self {
